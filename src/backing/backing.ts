@@ -1,0 +1,39 @@
+/**
+ * Backings: where a mapping's bytes come from. A file's descriptor (kind and JSON options) is in shared memory; every thread makes
+ * its own backing from it when it first needs to read, so a thread's end takes nothing from the others.
+ */
+import { VmError } from '../base/errors.ts';
+
+/** Reads a file in the calling thread. Called with nothing held but the locks of the pages to be filled; may take its time. */
+export interface Backing {
+  /**
+   * Fills `targets` (4096 bytes each, in shared memory, in order) from byte `position` on, and returns the number of bytes
+   * read: less only at the end of the file. Throws on an I/O error.
+   */
+  read(position: number, targets: readonly Uint8Array[]): number;
+  /** Lets go of what this thread has opened. */
+  close(): void;
+}
+
+/** Makes this thread's backing of a file from the options given to `createFile`. Throws if the thread cannot read it. */
+export type BackingFactory = (options: unknown, size: number) => Backing;
+
+const kinds = new Map<string, BackingFactory>();
+
+/**
+ * Makes a kind of file known to this thread. Every thread that is to read such files registers it (importing the same module
+ * does). Registering a kind again replaces it.
+ */
+export function registerBacking(kind: string, factory: BackingFactory): void {
+  if (typeof kind !== 'string' || kind === '') throw new VmError('EINVAL', 'registerBacking', 'kind must be a name');
+  if (typeof factory !== 'function') throw new VmError('EINVAL', 'registerBacking', 'factory must be a function');
+  kinds.set(kind, factory);
+}
+
+export function makeBacking(kind: string, options: unknown, size: number): Backing {
+  const factory = kinds.get(kind);
+  if (factory === undefined) {
+    throw new VmError('ENODEV', 'read', `this thread does not know files of kind '${kind}'; registerBacking it here too`);
+  }
+  return factory(options, size);
+}

@@ -1,0 +1,285 @@
+/**
+ * Open files and their I/O. `fetch` is the only place that calls a file system: the calling thread holds the locks of the
+ * pages it fills and nothing else.
+ */
+import { add, load, peek, peekF64, poke, pokeF64, store } from '#atomics';
+import { doingIo } from '#lockdep';
+import type { MappingRef, PageRef, Pfn } from '../base/brands.ts';
+import { NONE } from '../base/brands.ts';
+import { VmError } from '../base/errors.ts';
+import { PAGE_SIZE } from '../base/limits.ts';
+import type { Frames } from '../memory/frames.ts';
+import { LIVE, stateKind } from '../memory/ownership.ts';
+import { R_STATE, type Slab } from '../memory/slab.ts';
+import { FILE_LOCK, H_FILES_CLOSED } from '../sync/control.layout.ts';
+import type { Cpu } from '../sync/cpu.ts';
+import { CLASS_FILES } from '../sync/lock-classes.ts';
+import { refGet, refPut } from '../sync/refcount.ts';
+import { spinLock, spinUnlock } from '../sync/spinlock.ts';
+import { COUNTER } from '../trace/counters.ts';
+import { type Backing, makeBacking } from './backing.ts';
+import { F_DESCRIPTOR, F_OPENERS, F_REFS, F_SERIAL, F_SIZE } from './mapping.layout.ts';
+import type { PageCache } from './page-cache.ts';
+import { pageTryLock, pageUnlock, pageWait } from './page-lock.ts';
+import { Readahead } from './readahead.ts';
+import type { Reclaim } from './reclaim.ts';
+import type { TextStore } from './text.ts';
+
+interface LocalBacking {
+  readonly serial: number;
+  readonly backing: Backing;
+}
+
+export class Files {
+  readonly #cpu: Cpu;
+  readonly #frames: Frames;
+  readonly #mappings: Slab;
+  readonly #texts: TextStore;
+  readonly #cache: PageCache;
+  readonly #reclaim: Reclaim;
+  readonly #readahead = new Readahead();
+  readonly #local = new Map<MappingRef, LocalBacking>();
+  #closedSeen = 0;
+
+  constructor(cpu: Cpu, frames: Frames, mappings: Slab, texts: TextStore, cache: PageCache, reclaim: Reclaim) {
+    this.#cpu = cpu;
+    this.#frames = frames;
+    this.#mappings = mappings;
+    this.#texts = texts;
+    this.#cache = cache;
+    this.#reclaim = reclaim;
+  }
+
+  /** Makes a file known to the machine, opened by this cpu. Throws ENOMEM, EINVAL. */
+  create(kind: string, options: unknown, size: number): MappingRef {
+    const { words, floats } = this.#cpu;
+    const descriptor = this.#texts.put(JSON.stringify({ kind, options }));
+    let mapping: MappingRef;
+    try {
+      mapping = this.#mappings.alloc() as MappingRef;
+    } catch (error) {
+      this.#texts.free(descriptor);
+      throw error;
+    }
+    poke(words, mapping + F_SERIAL, (peek(words, mapping + F_SERIAL) + 1) | 0);
+    poke(words, mapping + F_DESCRIPTOR, descriptor);
+    poke(words, mapping + F_OPENERS, 0);
+    poke(words, mapping + F_OPENERS + 1, 0);
+    pokeF64(floats, (mapping + F_SIZE) >> 1, size);
+    store(words, mapping + F_REFS, 0);
+    this.#texts.publish(descriptor);
+    this.#mappings.publish(mapping);
+    this.open(mapping, this.serial(mapping));
+    return mapping;
+  }
+
+  /** This cpu opens the file too. Throws ESTALE when the file of that serial is gone. */
+  open(mapping: MappingRef, serial: number): void {
+    const { words } = this.#cpu;
+    spinLock(this.#cpu, FILE_LOCK, CLASS_FILES);
+    try {
+      const live = stateKind(peek(words, mapping + R_STATE)) === LIVE && peek(words, mapping + F_SERIAL) === serial;
+      if (!live) throw new VmError('ESTALE', 'attachFile', 'the file was closed by all threads that had it open');
+      const word = mapping + F_OPENERS + (this.#cpu.id >> 5);
+      const bit = 1 << (this.#cpu.id & 31);
+      if ((peek(words, word) & bit) !== 0) return;
+      add(words, mapping + F_REFS, 1);
+      poke(words, word, peek(words, word) | bit);
+    } finally {
+      spinUnlock(this.#cpu, FILE_LOCK);
+    }
+  }
+
+  /** Cpu `id` (this one, or a dead one) closes the file. Mappings keep it alive. */
+  close(mapping: MappingRef, id: number): void {
+    const { words } = this.#cpu;
+    spinLock(this.#cpu, FILE_LOCK, CLASS_FILES);
+    const word = mapping + F_OPENERS + (id >> 5);
+    const bit = 1 << (id & 31);
+    const was = peek(words, word) & bit;
+    poke(words, word, peek(words, word) & ~bit);
+    spinUnlock(this.#cpu, FILE_LOCK);
+    if (was !== 0) this.put(mapping);
+  }
+
+  closeAll(id: number): void {
+    this.#mappings.forEach((mapping) => {
+      if (stateKind(peek(this.#cpu.words, mapping + R_STATE)) === LIVE) this.close(mapping as MappingRef, id);
+    });
+  }
+
+  get(mapping: MappingRef): void {
+    refGet(this.#cpu.words, mapping + F_REFS);
+  }
+
+  /** The last reference takes the pages with it (I7). Never waits. */
+  put(mapping: MappingRef): void {
+    const { words } = this.#cpu;
+    if (!refPut(words, mapping + F_REFS)) return;
+    this.#dropPages(mapping);
+    this.#texts.free(peek(words, mapping + F_DESCRIPTOR));
+    this.#mappings.free(mapping);
+    add(words, H_FILES_CLOSED, 1);
+  }
+
+  size(mapping: MappingRef): number {
+    return peekF64(this.#cpu.floats, (mapping + F_SIZE) >> 1);
+  }
+
+  serial(mapping: MappingRef): number {
+    return peek(this.#cpu.words, mapping + F_SERIAL);
+  }
+
+  /** Whether byte offset `index` x 4096 lies in the file. */
+  contains(mapping: MappingRef, index: number): boolean {
+    return index * PAGE_SIZE < this.size(mapping);
+  }
+
+  /**
+   * The page of the file at `index`, locked and up to date. Reads it, and what read-ahead wants, if it is not in the cache.
+   * Requires: outside sections; a reference on the file; no lock held (but the mmap_lock under some designs). Throws what
+   * the backing threw (the pages are then as if never asked for), ENOMEM, WouldBlock.
+   */
+  fetch(mapping: MappingRef, index: number): PageRef {
+    for (;;) {
+      const page = this.#cache.lookup(mapping, index);
+      if (page === NONE) {
+        const read = this.#readNew(mapping, index);
+        if (read !== NONE) return read;
+        continue;
+      }
+      if (!pageTryLock(this.#cpu, page)) {
+        this.#cpu.count(COUNTER['io.waits']);
+        pageWait(this.#cpu, page);
+        continue;
+      }
+      if (this.#cache.holds(page, mapping, index) && this.#cache.isUptodate(page)) {
+        this.#cpu.count(COUNTER['cache.hits']);
+        return page;
+      }
+      this.#discardUnread(page, mapping, index);
+    }
+  }
+
+  /** This thread's backings of files that are gone, or all (when the cpu detaches). */
+  sweepLocal(which: 'closed' | 'all'): void {
+    const closed = load(this.#cpu.words, H_FILES_CLOSED);
+    if (which === 'closed' && closed === this.#closedSeen) return;
+    this.#closedSeen = closed;
+    for (const [mapping, { serial, backing }] of this.#local) {
+      const live = stateKind(peek(this.#cpu.words, mapping + R_STATE)) === LIVE && this.serial(mapping) === serial;
+      if (which === 'closed' && live) continue;
+      this.#local.delete(mapping);
+      backing.close();
+    }
+  }
+
+  /** Lets this thread use `backing` itself for the file (a Blob, say, which no descriptor can name). */
+  adopt(mapping: MappingRef, backing: Backing): void {
+    this.#local.set(mapping, { serial: this.serial(mapping), backing });
+  }
+
+  /** Requires: page lock. A page that a dead reader left behind unread leaves the file; then the lock is dropped. */
+  #discardUnread(page: PageRef, mapping: MappingRef, index: number): void {
+    if (this.#cache.holds(page, mapping, index)) this.#reclaim.drop(page);
+    else pageUnlock(this.#cpu, page);
+  }
+
+  /** NONE if somebody else was first. */
+  #readNew(mapping: MappingRef, index: number): PageRef {
+    const backing = this.#backingOf(mapping);
+    const pfn = this.#reclaim.obtainFrame();
+    const pages = this.#insertLocked(mapping, index, pfn);
+    if (pages.length === 0) {
+      this.#frames.free(pfn);
+      return NONE as PageRef;
+    }
+    this.#insertAhead(mapping, index, pages);
+    try {
+      this.#read(mapping, index, backing, pages);
+    } catch (error) {
+      this.#cpu.count(COUNTER['io.errors']);
+      for (const page of pages) this.#reclaim.drop(page);
+      throw error;
+    }
+    for (let i = 1; i < pages.length; i++) pageUnlock(this.#cpu, pages[i] as PageRef);
+    this.#reclaim.keepReserve();
+    return pages[0] as PageRef;
+  }
+
+  #insertLocked(mapping: MappingRef, index: number, pfn: Pfn): PageRef[] {
+    const { inserted, page } = this.#cache.insert(mapping, index, pfn);
+    if (inserted) return [page];
+    pageUnlock(this.#cpu, this.#frames.pageOf(pfn));
+    return [];
+  }
+
+  /** Adds the following pages while read-ahead wants them, frames are free and nobody has them yet. */
+  #insertAhead(mapping: MappingRef, index: number, pages: PageRef[]): void {
+    const window = this.#readahead.windowFor(mapping, index);
+    for (let i = 1; i < window && this.contains(mapping, index + i); i++) {
+      if (this.#cache.lookup(mapping, index + i) !== NONE) break;
+      const pfn = this.#frames.alloc();
+      if (pfn === 0) break;
+      const more = this.#insertLocked(mapping, index + i, pfn);
+      if (more.length === 0) {
+        this.#frames.free(pfn);
+        break;
+      }
+      pages.push(more[0] as PageRef);
+    }
+    this.#readahead.advance(mapping, index, pages.length);
+  }
+
+  #read(mapping: MappingRef, index: number, backing: Backing, pages: readonly PageRef[]): void {
+    const position = index * PAGE_SIZE;
+    const targets = pages.map((page) => this.#bytesOf(page));
+    doingIo(this.#cpu, 'a read of a file');
+    this.#cpu.count(COUNTER['io.reads']);
+    const got = backing.read(position, targets);
+    const expected = Math.min(pages.length * PAGE_SIZE, this.size(mapping) - position);
+    if (!(got >= expected)) {
+      throw new VmError('EIO', 'read', `the file gave ${got} bytes of ${expected} at ${position}: has it been truncated?`);
+    }
+    pages.forEach((page, i) => {
+      const valid = expected - i * PAGE_SIZE;
+      if (valid < PAGE_SIZE) this.#frames.zeroTail(this.#frames.pfnOf(page), valid);
+      this.#cache.markUptodate(page);
+    });
+    this.#cpu.countMany(COUNTER['io.pages'], pages.length);
+    this.#cpu.countMany(COUNTER['readahead.pages'], pages.length - 1);
+  }
+
+  #bytesOf(page: PageRef): Uint8Array {
+    const start = this.#frames.pfnOf(page) * PAGE_SIZE;
+    return this.#frames.bytes.subarray(start, start + PAGE_SIZE);
+  }
+
+  #backingOf(mapping: MappingRef): Backing {
+    this.sweepLocal('closed');
+    const serial = this.serial(mapping);
+    const known = this.#local.get(mapping);
+    if (known !== undefined && known.serial === serial) return known.backing;
+    const descriptor = JSON.parse(this.#texts.get(peek(this.#cpu.words, mapping + F_DESCRIPTOR))) as {
+      kind: string;
+      options: unknown;
+    };
+    const backing = makeBacking(descriptor.kind, descriptor.options, this.size(mapping));
+    this.#local.set(mapping, { serial, backing });
+    return backing;
+  }
+
+  /** Requires: nobody maps the file or has it open, so no page is locked for long and none is mapped. */
+  #dropPages(mapping: MappingRef): void {
+    const pages = Math.ceil(this.size(mapping) / PAGE_SIZE);
+    for (let index = 0; index < pages; index++) {
+      for (;;) {
+        const page = this.#cache.find(mapping, index); // not lookup: a page left behind would be the next file's
+        if (page === NONE) break;
+        if (!pageTryLock(this.#cpu, page)) continue;
+        if (this.#cache.holds(page, mapping, index)) this.#reclaim.drop(page);
+        else pageUnlock(this.#cpu, page);
+      }
+    }
+  }
+}

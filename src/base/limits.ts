@@ -1,0 +1,20 @@
+/** Sizes fixed by the design. Bytes at the API, pages inside. */
+export const PAGE_SHIFT = 12;
+export const PAGE_SIZE = 4096;
+export const PAGE_WORDS = 1024;
+export const PAGE_MASK = 4095;
+
+/** User addresses are below 2^47, as on x86-64; page numbers below 2^35. */
+export const ADDRESS_LIMIT: number = 2 ** 47;
+export const VPN_LIMIT: number = 2 ** 35;
+/** The lowest page a kernel-chosen or hinted mapping may use (vm.mmap_min_addr is 65536). */
+export const MIN_VPN = 16;
+
+/** A pfn is 20 bits: 4 GiB of frames per machine. */
+export const MAX_FRAMES: number = 1 << 20;
+export const MIN_FRAMES = 64;
+
+export const MAX_CPUS = 64;
+export const MAX_SPACES = 64;
+/** As vm.max_map_count. */
+export const MAX_MAP_COUNT = 65530;

@@ -1,0 +1,31 @@
+/** `vmspace/browser`: Blobs and Files of a page as files to map. Re-exports everything of `vmspace`. */
+import { BLOB_FILE, blobBacking, unknownBlob } from './backing/blob.ts';
+import { registerBacking } from './backing/backing.ts';
+import { VmError } from './base/errors.ts';
+import type { Machine } from './machine.ts';
+import type { FileHandle, MappedFile } from './mapped-file.ts';
+
+export * from './index.ts';
+
+registerBacking(BLOB_FILE, unknownBlob);
+
+/**
+ * Opens a Blob or File for mapping. A worker that is to read it gets the Blob and the file's handle by message and calls
+ * `attachBlob`. Blocking reads need FileReaderSync: on a page's main thread a fault on a page that is not in the cache throws
+ * WouldBlock. Throws EINVAL, ENOMEM.
+ */
+export async function openBlob(machine: Machine, blob: Blob): Promise<MappedFile> {
+  checkBlob(blob, 'openBlob');
+  return machine.createFile(BLOB_FILE, {}, blob.size, blobBacking(blob));
+}
+
+/** Makes a Blob known to this thread as the file that another thread opened. Throws EINVAL, ESTALE. */
+export function attachBlob(machine: Machine, handle: FileHandle, blob: Blob): MappedFile {
+  checkBlob(blob, 'attachBlob');
+  if (handle?.size !== blob.size) throw new VmError('EINVAL', 'attachBlob', 'the blob is not the one of the file');
+  return machine.attachFile(handle, blobBacking(blob));
+}
+
+function checkBlob(blob: unknown, syscall: string): void {
+  if (!(blob instanceof Blob)) throw new VmError('EINVAL', syscall, 'a Blob or File is needed');
+}

@@ -1,0 +1,125 @@
+/**
+ * Copy helpers. They report what was done: a bad address in the middle ends the copy there, one at the first byte throws. So a
+ * caller never mistakes half a copy for a whole one, and nothing was written past the fault.
+ */
+import { copyData, fillData } from '#atomics';
+import { byteCount } from './arguments.ts';
+import { BusError, SegmentationFault, VmError } from './base/errors.ts';
+import { PAGE_MASK, PAGE_SIZE } from './base/limits.ts';
+import type { Translator } from './translate.ts';
+import type { FrameViews } from './views.ts';
+
+export class BulkAccess {
+  readonly #translator: Translator;
+  readonly #bytes: Uint8Array;
+
+  constructor(translator: Translator, views: FrameViews) {
+    this.#translator = translator;
+    this.#bytes = views.u8;
+  }
+
+  read(address: number, target: Uint8Array): number {
+    checkBytes(target, 'read');
+    return this.#pages(address, target.length, false, 'read', (at, done, size) => {
+      copyData(target, done, this.#bytes, at, at + size);
+    });
+  }
+
+  write(address: number, source: Uint8Array): number {
+    checkBytes(source, 'write');
+    return this.#pages(address, source.length, true, 'write', (at, done, size) => {
+      copyData(this.#bytes, at, source, done, done + size);
+    });
+  }
+
+  fill(address: number, length: number, value: number): number {
+    byteCount(length, 'length', 'fill');
+    if (!Number.isInteger(value)) throw new VmError('EINVAL', 'fill', `${String(value)} is not a byte`);
+    return this.#pages(address, length, true, 'fill', (at, _done, size) => fillData(this.#bytes, at, at + size, value));
+  }
+
+  prefault(address: number, length: number): number {
+    byteCount(length, 'length', 'populate');
+    return this.#pages(address, length, false, 'populate', () => undefined);
+  }
+
+  copy(target: number, source: number, length: number): number {
+    byteCount(length, 'length', 'copy');
+    byteCount(target, 'target', 'copy');
+    byteCount(source, 'source', 'copy');
+    if (target > source && target < source + length) return this.#copyBackward(target, source, length);
+    let done = 0;
+    try {
+      while (done < length) done += this.#copyPart(target + done, source + done, length - done);
+    } catch (error) {
+      rethrowUnlessPartial(error, done);
+    }
+    return done;
+  }
+
+  /** Everything is faulted in first: bytes done from the end would tell the caller nothing. */
+  #copyBackward(target: number, source: number, length: number): number {
+    this.#prefaultAll(target, source, length);
+    for (let left = length; left > 0; ) {
+      const size = Math.min(left, ((target + left - 1) & PAGE_MASK) + 1, ((source + left - 1) & PAGE_MASK) + 1);
+      left -= size;
+      this.#copyPart(target + left, source + left, size);
+    }
+    return length;
+  }
+
+  #prefaultAll(target: number, source: number, length: number): void {
+    for (let at = target; at < target + length; at = (Math.floor(at / PAGE_SIZE) + 1) * PAGE_SIZE) {
+      this.#translator.translate(at, true, 'copy');
+    }
+    for (let at = source; at < source + length; at = (Math.floor(at / PAGE_SIZE) + 1) * PAGE_SIZE) {
+      this.#translator.translate(at, false, 'copy');
+    }
+  }
+
+  /** As much as fits in the page of either side. Both are translated at the same instant. */
+  #copyPart(target: number, source: number, length: number): number {
+    const size = Math.min(length, PAGE_SIZE - (target & PAGE_MASK), PAGE_SIZE - (source & PAGE_MASK));
+    const { rcu } = this.#translator.k;
+    for (;;) {
+      const to = this.#translator.translate(target, true, 'copy');
+      const serial = rcu.sectionSerial;
+      const from = this.#translator.translate(source, false, 'copy');
+      if (rcu.sectionSerial !== serial) continue; // the second slept: the first is void
+      copyData(this.#bytes, to, this.#bytes, from, from + size);
+      return size;
+    }
+  }
+
+  /** Calls `visit` with the position of each page's part in the frames, the bytes done before it, and its size. */
+  #pages(
+    address: number,
+    length: number,
+    write: boolean,
+    access: string,
+    visit: (at: number, done: number, size: number) => void,
+  ): number {
+    byteCount(address, 'address', access);
+    let done = 0;
+    try {
+      while (done < length) {
+        const at = this.#translator.translate(address + done, write, access);
+        const size = Math.min(length - done, PAGE_SIZE - ((address + done) & PAGE_MASK));
+        visit(at, done, size);
+        done += size;
+      }
+    } catch (error) {
+      rethrowUnlessPartial(error, done);
+    }
+    return done;
+  }
+}
+
+function rethrowUnlessPartial(error: unknown, done: number): void {
+  const fault = error instanceof SegmentationFault || error instanceof BusError;
+  if (!fault || done === 0) throw error;
+}
+
+function checkBytes(bytes: unknown, syscall: string): void {
+  if (!(bytes instanceof Uint8Array)) throw new VmError('EINVAL', syscall, 'the buffer must be a Uint8Array');
+}

@@ -1,0 +1,18 @@
+/** The sound designs, by the number in the machine's header and by name. */
+import type { FaultProtocol } from '../fault/protocol.ts';
+import { mmapSemProtocol } from './mmap-sem.ts';
+import { rcuProtocol } from './rcu.ts';
+import { retryProtocol } from './retry.ts';
+
+export type DesignName = 'rcu' | 'mmap-sem' | 'retry';
+
+export const DESIGNS: readonly FaultProtocol[] = [rcuProtocol, mmapSemProtocol, retryProtocol];
+export const DESIGN_NAMES: readonly DesignName[] = ['rcu', 'mmap-sem', 'retry'];
+
+export function designByName(name: string): FaultProtocol | undefined {
+  return DESIGNS.find((design) => design.name === name);
+}
+
+export function designById(id: number): FaultProtocol | undefined {
+  return DESIGNS.find((design) => design.id === id);
+}

@@ -1,0 +1,29 @@
+/**
+ * `retry`: VM_FAULT_RETRY. The fault holds mmap_lock for reading, drops it before it sleeps, and starts again under the lock.
+ * No I/O under the lock, but every fault still takes it, and every fault that slept takes it twice.
+ */
+import { MM_MMAP_LOCK } from '../paging/mm.layout.ts';
+import { readLock, readTryLock } from '../sync/rwsem.ts';
+import { COUNTER } from '../trace/counters.ts';
+import type { FaultProtocol } from '../fault/protocol.ts';
+import { dropMmapLock, takeMmapLock } from './mmap-sem.ts';
+import { sleepWithReference } from './rcu.ts';
+
+export const retryProtocol: FaultProtocol = {
+  name: 'retry',
+  id: 3,
+  begin: takeMmapLock,
+  end: dropMmapLock,
+  sleep(k, mm, vma, sleeper) {
+    const sem = mm + MM_MMAP_LOCK;
+    return sleepWithReference(k, mm, vma, () => {
+      dropMmapLock(k, mm);
+      try {
+        sleeper();
+      } finally {
+        k.cpu.count(COUNTER['fault.sem.acquired']);
+        if (!readTryLock(k.cpu, sem)) readLock(k.cpu, sem);
+      }
+    });
+  },
+};

@@ -1,0 +1,77 @@
+/** One attempt at a fault, without sleeping: look-up, rights, and which kind of fault it is. */
+import { cas, load } from '#atomics';
+import type { TableRef } from '../base/brands.ts';
+import { NONE } from '../base/brands.ts';
+import { P_FLAGS, PG_ANON } from '../memory/page.layout.ts';
+import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_WRITE, PTE_ZAPPED, ptePfn } from '../paging/pte.ts';
+import { LEAF_PAGES } from '../paging/table.layout.ts';
+import { lockTree, rootOf, unlockTree } from '../space/layout.ts';
+import { COUNTER } from '../trace/counters.ts';
+import { DETACHED_REMAPPED, DETACHED_UNMAPPED, VM_PROT, VM_WRITE } from '../vma/vma.layout.ts';
+import { installAnonymous, installZeroPage, restoreAccess } from './anon.ts';
+import type { Faulter } from './faulter.ts';
+import { copyFilePage, installFilePage } from './file.ts';
+import { ACCERR, CHANGED, DETACHED, DONE, MAPERR, WAIT } from './outcome.ts';
+
+/** Requires: a section. */
+export function attempt(f: Faulter): number {
+  if (!f.pessimistic) return lookUpAndCommit(f);
+  f.k.cpu.count(COUNTER['fault.tree.commit']);
+  lockTree(f.k, f.mm);
+  try {
+    return lookUpAndCommit(f);
+  } finally {
+    unlockTree(f.k, f.mm);
+  }
+}
+
+function lookUpAndCommit(f: Faulter): number {
+  const { k, vpn, write } = f;
+  const root = rootOf(k, f.mm);
+  const vma = k.tree.find(root, vpn);
+  if (vma === NONE) return MAPERR;
+  f.vma = vma;
+  f.root = root;
+  const reason = k.vmas.detachedReason(vma);
+  if (reason !== 0) return reason === DETACHED_UNMAPPED ? MAPERR : reason === DETACHED_REMAPPED ? WAIT : DETACHED;
+  const flags = k.vmas.flags(vma);
+  if ((flags & (write ? VM_WRITE : VM_PROT)) === 0) return ACCERR;
+  const leaf = k.tables.leafFor(f.mm, vpn);
+  if (leaf === NONE) return faultOnNothing(f, k.tables.ensureLeaf(f.mm, vpn));
+  const entry = k.tables.entries(leaf) + (vpn & (LEAF_PAGES - 1));
+  const pte = load(k.words, entry);
+  if (pte === 0) return faultOnNothing(f, leaf);
+  if ((pte & PTE_ZAPPED) !== 0) return CHANGED;
+  return faultOnPage(f, leaf, entry, pte);
+}
+
+function faultOnNothing(f: Faulter, leaf: TableRef): number {
+  if (f.k.vmas.mapping(f.vma) !== NONE) return f.write ? copyFilePage(f, leaf, 0) : installFilePage(f, leaf);
+  return f.write ? installAnonymous(f, leaf, 0) : installZeroPage(f, leaf);
+}
+
+function faultOnPage(f: Faulter, leaf: TableRef, entry: number, pte: number): number {
+  const { k, write } = f;
+  if ((pte & PTE_PRESENT) !== 0 && (!write || (pte & (PTE_WRITE | PTE_DIRTY)) === (PTE_WRITE | PTE_DIRTY))) {
+    return useTranslation(f, entry, pte);
+  }
+  if (!write || isPrivatePage(f, pte)) return restoreAccess(f, leaf, pte);
+  if (k.vmas.mapping(f.vma) !== NONE) return copyFilePage(f, leaf, pte);
+  k.cpu.count(COUNTER['fault.zero.upgrade']);
+  return installAnonymous(f, leaf, pte);
+}
+
+/** The translation was there all along: a TLB miss, or another thread was first. */
+function useTranslation(f: Faulter, entry: number, pte: number): number {
+  if ((pte & PTE_ACCESSED) === 0 && cas(f.k.words, entry, pte, pte | PTE_ACCESSED) !== pte) return CHANGED;
+  f.view.tlb.fill(f.vpn, ptePfn(pte), (pte & (PTE_WRITE | PTE_DIRTY)) === (PTE_WRITE | PTE_DIRTY));
+  return DONE;
+}
+
+/** An anonymous page of this space alone: a write needs no copy. (Sharing by fork will ask for PG_EXCLUSIVE here.) */
+function isPrivatePage(f: Faulter, pte: number): boolean {
+  const pfn = ptePfn(pte);
+  if (pfn === 0) return false;
+  return (load(f.k.words, f.k.frames.pageOf(pfn) + P_FLAGS) & PG_ANON) !== 0;
+}
+

@@ -1,0 +1,48 @@
+/**
+ * The commit rule. Under the leaf's lock a fault looks at three things again: the upper entry still names this leaf (I8), the
+ * VMA is still attached or its successor says the same (I5), the PTE is as first seen (I9).
+ */
+import { load } from '#atomics';
+import type { TableRef, VmaRef } from '../base/brands.ts';
+import { NONE } from '../base/brands.ts';
+import { LEAF_PAGES } from '../paging/table.layout.ts';
+import { rootOf } from '../space/layout.ts';
+import { CHANGED, DETACHED, DONE, UNHOOKED } from './outcome.ts';
+import type { Faulter } from './faulter.ts';
+
+/** Word index of the PTE for the fault's page. */
+export function entryIn(f: Faulter, leaf: TableRef): number {
+  return f.k.tables.entries(leaf) + (f.vpn & (LEAF_PAGES - 1));
+}
+
+/** DONE with the leaf locked, or the reason to start again with it unlocked. */
+export function lockForCommit(f: Faulter, leaf: TableRef, seen: number): number {
+  const { tables, words } = f.k;
+  tables.lockLeaf(leaf);
+  const verdict = !tables.isHooked(leaf)
+    ? UNHOOKED
+    : !stillApplies(f)
+      ? DETACHED
+      : load(words, entryIn(f, leaf)) !== seen
+        ? CHANGED
+        : DONE;
+  if (verdict !== DONE) tables.unlockLeaf(leaf);
+  return verdict;
+}
+
+/** Attached, or replaced by a VMA with the same rights, backing and offset: a neighbour's merge must not cost a restart. */
+function stillApplies(f: Faulter): boolean {
+  const { vmas, tree } = f.k;
+  if (vmas.detachedReason(f.vma) === 0) return true; // Atomics; pairs with the store in markDetached
+  const current = tree.find(rootOf(f.k, f.mm), f.vpn);
+  if (current === NONE || vmas.detachedReason(current) !== 0 || !sameFor(f, current)) return false;
+  f.vma = current;
+  return true;
+}
+
+function sameFor(f: Faulter, current: VmaRef): boolean {
+  const { vmas } = f.k;
+  if (vmas.flags(current) !== vmas.flags(f.vma) || vmas.mapping(current) !== vmas.mapping(f.vma)) return false;
+  if (vmas.mapping(current) === NONE) return true;
+  return vmas.offset(current) - vmas.start(current) === vmas.offset(f.vma) - vmas.start(f.vma);
+}

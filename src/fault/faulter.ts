@@ -1,0 +1,168 @@
+/**
+ * The fault: one entry for accesses, copies, populate and (later) pins. Tries without sleeping; when it must sleep it keeps only
+ * what the protocol lets it keep, and starts again from the look-up, counting why (I4).
+ */
+import { now, pause, poke, wait } from '#atomics';
+import type { MappingRef, MmRef, PageRef, Pfn, VmaRef, Vpn } from '../base/brands.ts';
+import { NONE } from '../base/brands.ts';
+import { BusError, SegmentationFault, VmError } from '../base/errors.ts';
+import { PAGE_SIZE } from '../base/limits.ts';
+import { MAX_OPTIMISTIC_RESTARTS } from '../base/tunables.ts';
+import { pageUnlock } from '../backing/page-lock.ts';
+import { MM_ROOT } from '../paging/mm.layout.ts';
+import type { View } from '../paging/view.ts';
+import { C_REF_PAGE } from '../sync/control.layout.ts';
+import type { Kernel } from '../space/kernel.ts';
+import { COUNTER } from '../trace/counters.ts';
+import { attempt } from './attempt.ts';
+import { ACCERR, BUS, CHANGED, DETACHED, DONE, MAPERR, NEED_FRAME, NEED_PAGE, PAGE_BUSY, TRUNCATED, UNHOOKED, WAIT } from './outcome.ts';
+import type { FaultProtocol } from './protocol.ts';
+
+/** Milliseconds to sleep for a MAP_FIXED that is tearing the old mapping down. */
+const REMAP_WAIT_MS = 1;
+
+export class Faulter {
+  readonly k: Kernel;
+  readonly mm: MmRef;
+  readonly view: View;
+  readonly protocol: FaultProtocol;
+  /** The fault in hand. */
+  vpn: Vpn = 0 as Vpn;
+  write = false;
+  /** The VMA of the last attempt. */
+  vma: VmaRef = NONE as VmaRef;
+  root = 0;
+  mapping: MappingRef = NONE as MappingRef;
+  index = 0;
+  /** A frame kept from one attempt to the next; back to the pool if nobody needs it. */
+  spare: Pfn = 0 as Pfn;
+  /** A page that `fetch` has left locked for us, 0 for none. */
+  held: PageRef = NONE as PageRef;
+  /** So many attempts have lost against writers that this one looks up and commits under the tree lock. */
+  pessimistic = false;
+
+  constructor(k: Kernel, mm: MmRef, view: View, protocol: FaultProtocol) {
+    this.k = k;
+    this.mm = mm;
+    this.view = view;
+    this.protocol = protocol;
+  }
+
+  /**
+   * Makes `vpn` accessible and fills the TLB entry. Requires: a section; translations made before are void afterwards. Throws
+   * SegmentationFault, BusError, ENOMEM, WouldBlock. `access` is the caller's name, for messages.
+   */
+  fault(vpn: Vpn, write: boolean, address: number, access: string): void {
+    this.vpn = vpn;
+    this.write = write;
+    this.protocol.begin(this.k, this.mm);
+    try {
+      this.#run(address, access);
+    } finally {
+      this.#release();
+      this.protocol.end(this.k, this.mm);
+    }
+  }
+
+  #run(address: number, access: string): void {
+    const { cpu } = this.k;
+    let lost = 0;
+    let since = 0;
+    this.pessimistic = false;
+    for (;;) {
+      const outcome = attempt(this);
+      if (outcome === DONE) return;
+      if (outcome >= MAPERR) this.#fail(outcome, address, access);
+      if (outcome === NEED_FRAME || outcome === NEED_PAGE || outcome === PAGE_BUSY) {
+        this.#sleepFor(outcome, address, access);
+        continue;
+      }
+      cpu.count(RESTART_COUNTERS[outcome] as number);
+      if (outcome === WAIT) this.#waitForRemap();
+      if (++lost > MAX_OPTIMISTIC_RESTARTS) {
+        this.pessimistic = true;
+        if (since === 0) since = now();
+        else if (now() - since > cpu.stallLimit) {
+          throw new VmError('ETIMEDOUT', access, `a layout operation has not ended for ${cpu.stallLimit} ms`, address);
+        }
+      }
+    }
+  }
+
+  #sleepFor(outcome: number, address: number, access: string): void {
+    const { k } = this;
+    let failure: unknown;
+    const ran = this.protocol.sleep(k, this.mm, this.vma, () => {
+      try {
+        if (outcome === NEED_FRAME) this.spare = k.reclaim.obtainFrame();
+        else this.#fetch();
+      } catch (error) {
+        failure = error;
+      }
+    });
+    k.cpu.count(ran ? (outcome === NEED_FRAME ? COUNTER['restart.memory'] : COUNTER['restart.io']) : COUNTER['restart.detached']);
+    if (failure !== undefined) this.#failIo(failure, outcome, address, access);
+  }
+
+  #fetch(): void {
+    this.#dropHeld();
+    const page = this.k.files.fetch(this.mapping, this.index);
+    this.held = page;
+    poke(this.k.words, this.k.cpu.base + C_REF_PAGE, page);
+  }
+
+  /** What a backing throws reaches the access as SIGBUS; what we throw (memory, must not block, deadlock) as it is. */
+  #failIo(error: unknown, outcome: number, address: number, access: string): never {
+    const ours = error instanceof VmError && error.code !== 'EIO';
+    if (outcome === NEED_FRAME || ours || (error instanceof Error && error.name === 'Oops')) throw error;
+    this.k.cpu.count(COUNTER['fault.bus']);
+    const why = error instanceof Error ? error.message : String(error);
+    throw new BusError(access, address, `the page could not be read: ${why}`, error);
+  }
+
+  #fail(outcome: number, address: number, access: string): never {
+    const { cpu } = this.k;
+    if (outcome === BUS) {
+      cpu.count(COUNTER['fault.bus']);
+      const size = this.k.files.size(this.mapping);
+      throw new BusError(access, address, `page ${this.index} is beyond the end of the file (${size} bytes)`);
+    }
+    cpu.count(COUNTER['fault.segv']);
+    throw new SegmentationFault(outcome === ACCERR ? 'SEGV_ACCERR' : 'SEGV_MAPERR', access, address);
+  }
+
+  #waitForRemap(): void {
+    const { k, mm, root } = this;
+    k.rcu.outside(() => {
+      if (k.cpu.canBlock) wait(k.words, mm + MM_ROOT, root, REMAP_WAIT_MS);
+      else pause();
+    });
+  }
+
+  #release(): void {
+    if (this.spare !== 0) {
+      this.k.frames.free(this.spare);
+      this.spare = 0 as Pfn;
+    }
+    this.#dropHeld();
+  }
+
+  #dropHeld(): void {
+    if (this.held === NONE) return;
+    pageUnlock(this.k.cpu, this.held);
+    this.held = NONE as PageRef;
+    poke(this.k.words, this.k.cpu.base + C_REF_PAGE, 0);
+  }
+}
+
+/** For callers that only name the address. */
+export function addressOf(vpn: Vpn): number {
+  return vpn * PAGE_SIZE;
+}
+
+const RESTART_COUNTERS: readonly number[] = [];
+(RESTART_COUNTERS as number[])[DETACHED] = COUNTER['restart.detached'];
+(RESTART_COUNTERS as number[])[WAIT] = COUNTER['restart.detached'];
+(RESTART_COUNTERS as number[])[UNHOOKED] = COUNTER['restart.unhooked'];
+(RESTART_COUNTERS as number[])[CHANGED] = COUNTER['restart.changed'];
+(RESTART_COUNTERS as number[])[TRUNCATED] = COUNTER['restart.truncated'];

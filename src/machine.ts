@@ -1,0 +1,404 @@
+/**
+ * The public `Machine`: one simulated computer as one thread (a cpu) has it. A thread has one Machine object per machine, whatever
+ * number of handles it is given.
+ */
+import { load, peek, store } from '#atomics';
+import { lockdepReports } from '#lockdep';
+import { Space, type SpaceHandle } from './address-space.ts';
+import { byteCount } from './arguments.ts';
+import { oops } from './base/assert.ts';
+import type { MappingRef, MmRef } from './base/brands.ts';
+import { VmError } from './base/errors.ts';
+import { PAGE_SIZE } from './base/limits.ts';
+import type { Backing } from './backing/backing.ts';
+import { allocate, checkControl, makeControl, makeKernel, type MemoryBuffer } from './boot.ts';
+import { type Census, takeCensus } from './census.ts';
+import { type DesignName, DESIGN_NAMES, designById, designByName } from './design/designs.ts';
+import { type FileHandle, MappedFile } from './mapped-file.ts';
+import { reapCpu, reapThread } from './reap.ts';
+import { MM_SERIAL } from './paging/mm.layout.ts';
+import { attachMm, createMm, leaveMm } from './space/mm.ts';
+import type { Kernel } from './space/kernel.ts';
+import {
+  C_THREAD,
+  CPUS_USED,
+  cpuSlot,
+  H_DESIGN,
+  H_ID_HIGH,
+  H_ID_LOW,
+  H_POISON,
+  H_SHARED,
+  LAYOUT_VERSION,
+} from './sync/control.layout.ts';
+import { attachCpu, detachCpu, readCounter } from './sync/cpu.ts';
+import { type Counters, type HistogramName, sumCounters, sumHistograms } from './trace/counters.ts';
+import { type FrameViews, frameViews } from './views.ts';
+
+export interface MachineOptions {
+  /**
+   * Frames: a number of bytes (256 KiB to 4 GiB, rounded down to pages), or a WebAssembly.Memory whose bytes become the frames, so
+   * that wasm code reaches them; shared unless `shared` is false.
+   */
+  readonly memory: number | WebAssembly.Memory;
+  /** False: one thread over an ArrayBuffer, no cross-origin isolation needed. Default true. */
+  readonly shared?: boolean | undefined;
+  /** The fault protocol. Default `rcu`. */
+  readonly design?: DesignName | undefined;
+  /** Milliseconds after which waiting for another thread (never for I/O) is an ETIMEDOUT. Default 10,000. */
+  readonly stallTimeout?: number | undefined;
+}
+
+/** What `attachMachine` takes. Survives structured cloning. */
+export interface MachineHandle {
+  readonly kind: 'vmspace.machine';
+  readonly version: number;
+  readonly control: MemoryBuffer;
+  readonly frames: MemoryBuffer;
+  readonly frameBytes: number;
+}
+
+/** What `watch` needs of a Worker of node:worker_threads. */
+export interface WatchedWorker {
+  readonly threadId: number;
+  once(event: 'exit', listener: () => void): unknown;
+}
+
+export interface SpaceOptions {
+  /** Most bytes that may be mapped (RLIMIT_AS). Default: none. */
+  readonly limit?: number | undefined;
+}
+
+export interface MachineCounters extends Counters {
+  readonly histograms: Record<HistogramName, number[]>;
+}
+
+const DEFAULT_STALL_MS = 10_000;
+const machines = new Map<string, Machine>();
+/** The host's number for the calling thread; `vmspace/node` replaces it by worker_threads' threadId. */
+let threadNumber = (): number => 0;
+
+export function setThreadNumber(source: () => number): void {
+  threadNumber = source;
+}
+
+export class Machine {
+  /** Cloneable. */
+  readonly handle: MachineHandle;
+  /** Bytes of frames. */
+  readonly memory: number;
+  readonly design: DesignName;
+  readonly shared: boolean;
+  /** Internal. */
+  readonly kernel: Kernel;
+  /** Internal. */
+  readonly views: FrameViews;
+  readonly #key: string;
+  readonly #spaces = new Map<number, Space>();
+  readonly #files = new Map<number, Set<MappedFile>>();
+  #closed = false;
+
+  /** Internal: use `createMachine` or `attachMachine`. */
+  constructor(handle: MachineHandle, key: string) {
+    const words = new Int32Array(handle.control);
+    const floats = new Float64Array(handle.control, 0, words.length >> 1);
+    const design = designById(peek(words, H_DESIGN));
+    if (design === undefined) throw new VmError('EPROTO', 'attach', 'this build does not have the design of the machine');
+    this.#key = key;
+    this.handle = handle;
+    this.memory = handle.frameBytes;
+    this.design = design.name as DesignName;
+    this.shared = peek(words, H_SHARED) === 1;
+    this.views = frameViews(handle.frames, handle.frameBytes);
+    this.kernel = makeKernel(attachCpu(words, floats, threadNumber()), this.views.u8);
+  }
+
+  /** Number of this thread's cpu. */
+  get cpu(): number {
+    return this.kernel.cpu.id;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /* Spaces. */
+
+  /** A new, empty address space, open in this thread. Throws EAGAIN (64 spaces at most), ENOMEM. */
+  createSpace(options: SpaceOptions = {}): Space {
+    this.checkOpen('createSpace');
+    const limit = options.limit === undefined ? 0 : byteCount(options.limit, 'limit', 'createSpace');
+    if (options.limit !== undefined && limit < PAGE_SIZE) {
+      throw new VmError('EINVAL', 'createSpace', 'the limit must be at least a page');
+    }
+    return this.#open(createMm(this.kernel, Math.floor(limit / PAGE_SIZE)));
+  }
+
+  /** Opens another thread's space. Throws ESTALE when it is gone, EINVAL for another machine's. */
+  attachSpace(handle: SpaceHandle): Space {
+    this.checkOpen('attachSpace');
+    checkHandle(handle, 'vmspace.space', 'attachSpace');
+    if (machineKey(new Int32Array(handle.control)) !== this.#key) {
+      throw new VmError('EINVAL', 'attachSpace', 'the handle belongs to another machine');
+    }
+    const known = this.#spaces.get(handle.space);
+    if (known !== undefined && known.handle.serial === handle.serial) return known;
+    attachMm(this.kernel, handle.space as MmRef, handle.serial);
+    return this.#open(handle.space as MmRef);
+  }
+
+  #open(mm: MmRef): Space {
+    const { control, frames, frameBytes } = this.handle;
+    const serial = load(this.kernel.words, mm + MM_SERIAL);
+    const handle: SpaceHandle = {
+      kind: 'vmspace.space',
+      version: LAYOUT_VERSION,
+      control,
+      frames,
+      frameBytes,
+      space: mm,
+      serial,
+    };
+    const space = new Space(this, handle);
+    this.#spaces.set(mm, space);
+    return space;
+  }
+
+  /** Internal: this thread's only handle on the space was closed. */
+  spaceClosed(space: Space): void {
+    const mm = space.handle.space;
+    if (this.#spaces.get(mm) === space) this.#spaces.delete(mm);
+    const { rcu, cpu } = this.kernel;
+    rcu.outside(() => leaveMm(this.kernel, mm as MmRef, cpu.id));
+    rcu.freeRetired(cpu.id);
+  }
+
+  /* Files. */
+
+  /**
+   * Makes a file of a registered kind known to the machine. `options` must survive JSON: every thread makes its own backing from
+   * them. `size` is in bytes and does not change. Throws EINVAL, ENOMEM.
+   */
+  createFile(kind: string, options: unknown, size: number, own?: Backing): MappedFile {
+    this.checkOpen('createFile');
+    byteCount(size, 'size', 'createFile');
+    const mapping = this.kernel.files.create(kind, options, size);
+    if (own !== undefined) this.kernel.files.adopt(mapping, own);
+    return this.#opened(mapping);
+  }
+
+  /** Opens another thread's file. Throws ESTALE when it is gone. */
+  attachFile(handle: FileHandle, own?: Backing): MappedFile {
+    this.checkOpen('attachFile');
+    if (typeof handle !== 'object' || handle === null || handle.kind !== 'vmspace.file') {
+      throw new VmError('EINVAL', 'attachFile', 'not a file handle');
+    }
+    const mapping = handle.file as MappingRef;
+    this.kernel.files.open(mapping, handle.serial);
+    if (own !== undefined) this.kernel.files.adopt(mapping, own);
+    return this.#opened(mapping);
+  }
+
+  #opened(mapping: MappingRef): MappedFile {
+    const file = new MappedFile(this.kernel, mapping, (closed) => this.#fileClosed(closed, mapping));
+    const opened = this.#files.get(mapping) ?? new Set();
+    this.#files.set(mapping, opened.add(file));
+    return file;
+  }
+
+  #fileClosed(file: MappedFile, mapping: MappingRef): void {
+    const opened = this.#files.get(mapping);
+    opened?.delete(file);
+    if (opened === undefined || opened.size > 0) return;
+    this.#files.delete(mapping);
+    this.kernel.files.close(mapping, this.kernel.cpu.id);
+    this.kernel.files.sweepLocal('closed');
+  }
+
+  /* Deaths. */
+
+  /**
+   * Tells the machine that the thread of cpu `id` is gone: its locks are released, what it was doing is finished or undone, its
+   * spaces and files are closed. Only for threads that the host has confirmed dead. False if there is no such cpu. Throws
+   * EINVAL for this thread's own cpu.
+   */
+  reap(id: number): boolean {
+    this.checkOpen('reap');
+    if (!Number.isInteger(id) || id < 0) throw new VmError('EINVAL', 'reap', `${String(id)} is not a cpu`);
+    if (id === this.cpu) throw new VmError('EINVAL', 'reap', 'a thread cannot reap itself');
+    return this.kernel.rcu.outside(() => reapCpu(this.kernel, id));
+  }
+
+  /**
+   * Reaps the worker's cpus when it is gone, however it ends: call it right after `new Worker`. What the worker closed itself is
+   * not touched. In browsers nothing tells of a worker's end: call `reap` when a lock that it held (Web Locks) is released.
+   * Throws EINVAL for what is no running worker of worker_threads.
+   */
+  watch(worker: WatchedWorker): void {
+    this.checkOpen('watch');
+    const thread = worker?.threadId;
+    if (typeof thread !== 'number' || thread < 0 || typeof worker.once !== 'function') {
+      throw new VmError('EINVAL', 'watch', 'not a running Worker of node:worker_threads');
+    }
+    worker.once('exit', () => this.reapThread(thread));
+  }
+
+  /** Internal: reaps every cpu of the host's thread `thread`; the number reaped. */
+  reapThread(thread: number): number {
+    if (this.#closed) return 0;
+    return this.kernel.rcu.outside(() => reapThread(this.kernel, thread));
+  }
+
+  /* Looking at it. */
+
+  /** Sums over all cpus since the machine was made; readable at any time. */
+  counters(): MachineCounters {
+    const { words, floats } = this.kernel;
+    const cpus = load(words, CPUS_USED);
+    const read = (cpu: number, index: number): number => readCounter(words, floats, cpu, index);
+    return { ...sumCounters(cpus, read), histograms: sumHistograms(cpus, read) };
+  }
+
+  /** The counters of one cpu. */
+  cpuCounters(id: number): Counters {
+    const { words, floats } = this.kernel;
+    return sumCounters(1, (_cpu, index) => readCounter(words, floats, id, index));
+  }
+
+  /** What every pool holds. Exact only while no other thread works. */
+  census(): Census {
+    return takeCensus(this.kernel);
+  }
+
+  /** What lockdep has to say about this thread (development builds; else empty). */
+  lockdep(): readonly { rule: string; detail: string }[] {
+    return lockdepReports(this.kernel.cpu);
+  }
+
+  /** The cpus in use and the host's thread of each. */
+  cpus(): { cpu: number; thread: number }[] {
+    const { words } = this.kernel;
+    const out: { cpu: number; thread: number }[] = [];
+    for (let id = 0; id < load(words, CPUS_USED); id++) {
+      const thread = load(words, cpuSlot(id) + C_THREAD);
+      if (thread >= 0) out.push({ cpu: id, thread });
+    }
+    return out;
+  }
+
+  /** Waits for grace periods until everything retired is free again. Throws EDEADLK inside `run`. */
+  drain(): void {
+    this.checkOpen('drain');
+    if (this.kernel.rcu.inSection) throw new VmError('EDEADLK', 'drain', 'called inside run()');
+    this.kernel.rcu.drain();
+  }
+
+  /* Life. */
+
+  /** This thread leaves the machine: its spaces and files are closed. Idempotent. Throws EDEADLK inside `run`. */
+  close(): void {
+    if (this.#closed) return;
+    const { kernel } = this;
+    if (kernel.rcu.depth > 0 || kernel.rcu.suspendedDepth > 0) {
+      throw new VmError('EDEADLK', 'close', 'the machine is closed inside run()');
+    }
+    for (const files of [...this.#files.values()]) for (const file of [...files]) file.close();
+    for (const space of [...this.#spaces.values()]) space.close();
+    this.#closed = true;
+    machines.delete(this.#key);
+    kernel.files.sweepLocal('all');
+    detachKernel(kernel);
+  }
+
+  /** Internal. */
+  checkOpen(syscall: string): void {
+    if (this.#closed) throw new VmError('EBADF', syscall, 'this thread has closed the machine');
+    if (peek(this.kernel.words, H_POISON) !== 0) this.kernel.cpu.checkAlive();
+  }
+
+  /** Internal: a broken rule was found; nobody works on with wrong memory. */
+  poison(): void {
+    store(this.kernel.words, H_POISON, this.cpu + 1);
+  }
+}
+
+/** Makes a machine and attaches this thread. Throws EINVAL, ENOMEM, ENOTSUP (no SharedArrayBuffer). */
+export function createMachine(options: MachineOptions): Machine {
+  if (typeof options !== 'object' || options === null) {
+    throw new VmError('EINVAL', 'createMachine', 'options must be an object with memory');
+  }
+  const { shared = true, stallTimeout = DEFAULT_STALL_MS, design: name = 'rcu' } = options;
+  const design = designByName(name);
+  if (design === undefined) {
+    throw new VmError('EINVAL', 'createMachine', `design must be one of ${DESIGN_NAMES.join(', ')}, got ${String(name)}`);
+  }
+  if (typeof shared !== 'boolean') throw new VmError('EINVAL', 'createMachine', 'shared must be true or false');
+  if (!Number.isSafeInteger(stallTimeout) || stallTimeout < 1 || stallTimeout > 2 ** 31 - 1) {
+    throw new VmError('EINVAL', 'createMachine', 'stallTimeout must be a whole number of milliseconds, 1 at least');
+  }
+  const wanted = frameBuffer(options.memory, shared);
+  const frameBytes = Math.floor(wanted.bytes / PAGE_SIZE) * PAGE_SIZE;
+  const control = makeControl(frameBytes / PAGE_SIZE, shared, design, stallTimeout);
+  const frames = wanted.buffer ?? allocate(frameBytes, shared);
+  return attachMachine({ kind: 'vmspace.machine', version: LAYOUT_VERSION, control, frames, frameBytes });
+}
+
+/** Attaches this thread to a machine; a second call gives the same object. Throws EINVAL, EPROTO (another version), EAGAIN. */
+export function attachMachine(handle: MachineHandle): Machine {
+  checkHandle(handle, 'vmspace.machine', 'attachMachine');
+  const words = new Int32Array(handle.control);
+  const key = machineKey(words);
+  const known = machines.get(key);
+  if (known !== undefined) return known;
+  const machine = new Machine(handle, key);
+  machines.set(key, machine);
+  return machine;
+}
+
+/** Attaches this thread to the machine of a space, and opens the space. */
+export function attachSpace(handle: SpaceHandle): Space {
+  checkHandle(handle, 'vmspace.space', 'attachSpace');
+  const { version, control, frames, frameBytes } = handle;
+  return attachMachine({ kind: 'vmspace.machine', version, control, frames, frameBytes }).attachSpace(handle);
+}
+
+/** The machine of a space that is open in this thread. */
+export function machineOf(space: Space): Machine {
+  const machine = machines.get(machineKey(new Int32Array(space.handle.control)));
+  return machine ?? oops('machine', 'a space without a machine');
+}
+
+function frameBuffer(memory: unknown, shared: boolean): { bytes: number; buffer: MemoryBuffer | undefined } {
+  if (typeof memory === 'number') return { bytes: byteCount(memory, 'memory', 'createMachine'), buffer: undefined };
+  const buffer = (memory as { buffer?: unknown } | null)?.buffer;
+  const isShared = typeof SharedArrayBuffer !== 'undefined' && buffer instanceof SharedArrayBuffer;
+  if (!isShared && !(buffer instanceof ArrayBuffer)) {
+    throw new VmError('EINVAL', 'createMachine', 'memory must be a number of bytes or a WebAssembly.Memory');
+  }
+  if (isShared !== shared) {
+    throw new VmError('EINVAL', 'createMachine', `the WebAssembly.Memory is ${isShared ? '' : 'not '}shared`);
+  }
+  return { bytes: (buffer as MemoryBuffer).byteLength, buffer: buffer as MemoryBuffer };
+}
+
+function checkHandle(handle: { kind: string; version: number; control: unknown }, kind: string, syscall: string): void {
+  if (typeof handle !== 'object' || handle === null || handle.kind !== kind) {
+    throw new VmError('EINVAL', syscall, `not a ${kind} handle`);
+  }
+  if (handle.version !== LAYOUT_VERSION) {
+    const both = `layout version ${String(handle.version)}, this build has ${LAYOUT_VERSION}`;
+    throw new VmError('EPROTO', syscall, `the handle was made by another version of vmspace: ${both}`);
+  }
+  checkControl(new Int32Array(handle.control as MemoryBuffer));
+}
+
+function machineKey(words: Int32Array): string {
+  return `${peek(words, H_ID_LOW)}:${peek(words, H_ID_HIGH)}`;
+}
+
+function detachKernel(k: Kernel): void {
+  k.rcu.freeRetired(k.cpu.id);
+  k.rcu.freeRetired(k.cpu.id);
+  for (const slab of Object.values(k.slabs)) slab.flush();
+  k.frames.flush();
+  detachCpu(k.words, k.cpu.id);
+}

@@ -1,0 +1,55 @@
+/** A file as one thread has it open: what `mmap` takes. */
+import type { MappingRef } from './base/brands.ts';
+import { VmError } from './base/errors.ts';
+import type { Kernel } from './space/kernel.ts';
+
+/** What `attachFile` takes. Survives structured cloning. */
+export interface FileHandle {
+  readonly kind: 'vmspace.file';
+  readonly file: number;
+  readonly serial: number;
+  readonly size: number;
+}
+
+export class MappedFile {
+  /** Cloneable: another thread of the same machine passes it to `machine.attachFile`. */
+  readonly handle: FileHandle;
+  /** Bytes, as of the opening. */
+  readonly size: number;
+  readonly #k: Kernel;
+  readonly #mapping: MappingRef;
+  readonly #onClose: (file: MappedFile) => void;
+  #closed = false;
+
+  /** Internal: use `openFile` or `machine.createFile`. */
+  constructor(k: Kernel, mapping: MappingRef, onClose: (file: MappedFile) => void) {
+    this.#k = k;
+    this.#mapping = mapping;
+    this.#onClose = onClose;
+    this.size = k.files.size(mapping);
+    this.handle = { kind: 'vmspace.file', file: mapping, serial: k.files.serial(mapping), size: this.size };
+  }
+
+  /** Identifies the file within the machine while it is open or mapped. */
+  get id(): number {
+    return this.#mapping;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Mappings stay valid. Idempotent. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#onClose(this);
+  }
+
+  /** Internal: the record, if the file belongs to this machine. Throws EBADF when it is closed. */
+  mappingFor(k: Kernel): MappingRef | undefined {
+    if (k !== this.#k) return undefined;
+    if (this.#closed) throw new VmError('EBADF', 'mmap', 'the file is closed');
+    return this.#mapping;
+  }
+}

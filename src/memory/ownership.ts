@@ -1,0 +1,26 @@
+/**
+ * The state word of every record (a frame's page record, a slab object): who is responsible for it. This is what makes a
+ * thread's death recoverable without a journal: whatever a dead cpu had in its hands names that cpu, and a scan finds it.
+ *
+ * ```
+ * FREE -> CACHED(cpu) -> OWNED(cpu) -> LIVE -> RETIRED(cpu) -> CACHED(cpu') -> FREE
+ *          in a cpu's     allocated,    published   waits for a
+ *          magazine       not published             grace period
+ * ```
+ */
+export const FREE = 0;
+export const CACHED = 1;
+export const OWNED = 2;
+export const LIVE = 3;
+export const RETIRED = 4;
+
+/** State `kind`, in the hands of the cpu with lock tag `tag`. */
+export function ownedBy(kind: number, tag: number): number {
+  return kind | (tag << 8);
+}
+export function stateKind(state: number): number {
+  return state & 0xff;
+}
+export function stateTag(state: number): number {
+  return state >> 8;
+}

@@ -1,0 +1,71 @@
+/**
+ * The regions of the control memory behind the fixed part (see sync/control.layout.ts), sized from the number of frames. Memory
+ * that is never touched costs address space only, so the regions are generous.
+ *
+ * ```
+ * CONTROL_END +---------------------+
+ *             | spaces, 64 x 256    |
+ *             | pages, 16 a frame   |
+ *             | page-cache buckets  |  one a frame, rounded up to a power of two
+ *             | table headers, 16   |
+ *             | tables, 512 each    |  aligned to 512 words: a PTE's table is its index with nine bits cleared
+ *             | arena               |  directory, then chunks of 4096 words, each cut into records of one kind
+ *             +---------------------+
+ * ```
+ */
+import { MAX_SPACES } from '../base/limits.ts';
+import { CONTROL_END } from '../sync/control.layout.ts';
+
+export const SPACE_WORDS = 256;
+export const PAGE_RECORD_WORDS = 16;
+export const TABLE_HEADER_WORDS = 16;
+export const TABLE_WORDS = 512;
+export const CHUNK_WORDS = 4096;
+
+export interface Regions {
+  readonly frames: number;
+  readonly spaces: number;
+  readonly pages: number;
+  readonly buckets: number;
+  readonly bucketCount: number;
+  readonly tableHeaders: number;
+  readonly tables: number;
+  readonly tableCount: number;
+  readonly directory: number;
+  readonly chunks: number;
+  readonly chunkCount: number;
+  /** Total number of words. */
+  readonly words: number;
+}
+
+export function computeRegions(frames: number): Regions {
+  const bucketCount = 2 ** Math.ceil(Math.log2(frames));
+  const tableCount = (frames >> 2) + 1024;
+  const chunkCount = Math.max(1024, frames >> 7);
+  const spaces = CONTROL_END;
+  const pages = align(spaces + MAX_SPACES * SPACE_WORDS, 16);
+  const buckets = pages + frames * PAGE_RECORD_WORDS;
+  const tableHeaders = align(buckets + bucketCount, 16);
+  const tables = align(tableHeaders + tableCount * TABLE_HEADER_WORDS, TABLE_WORDS);
+  const directory = tables + tableCount * TABLE_WORDS;
+  const chunks = align(directory + chunkCount, 16);
+  const words = chunks + chunkCount * CHUNK_WORDS;
+  return {
+    frames,
+    spaces,
+    pages,
+    buckets,
+    bucketCount,
+    tableHeaders,
+    tables,
+    tableCount,
+    directory,
+    chunks,
+    chunkCount,
+    words,
+  };
+}
+
+function align(words: number, to: number): number {
+  return Math.ceil(words / to) * to;
+}

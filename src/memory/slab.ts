@@ -1,0 +1,237 @@
+/**
+ * Slabs: records of one size, cut from chunks that keep their kind for ever (so a stale index never points into the middle of
+ * another kind). A cpu allocates from a private magazine and touches the shared list once a half magazine.
+ *
+ * Every record begins with `state` (see ownership.ts) and `link` (free list, retire list).
+ */
+import { add, peek, poke } from '#atomics';
+import { oops } from '../base/assert.ts';
+import { VmError } from '../base/errors.ts';
+import { MAGAZINE } from '../base/tunables.ts';
+import { ARENA_BUMP, ARENA_LOCK, LINE, SLAB_LINES } from '../sync/control.layout.ts';
+import type { Cpu } from '../sync/cpu.ts';
+import { CLASS_ARENA, CLASS_SLAB } from '../sync/lock-classes.ts';
+import { spinLock, spinReap, spinUnlock } from '../sync/spinlock.ts';
+import { CACHED, FREE, LIVE, OWNED, ownedBy, RETIRED, stateKind, stateTag } from './ownership.ts';
+import { CHUNK_WORDS, type Regions } from './regions.ts';
+
+export const R_STATE = 0;
+export const R_LINK = 1;
+
+const LIST_HEAD = 1;
+
+/** Where a slab gets room for more records. */
+export interface ChunkSource {
+  /** Index of the first new record and how many there are, or undefined when the region is used up. */
+  carve(): { first: number; count: number } | undefined;
+  /** Calls `visit` with every record ever carved. */
+  forEach(visit: (record: number) => void): void;
+}
+
+export class Slab {
+  readonly kind: number;
+  readonly name: string;
+  readonly recordWords: number;
+  readonly #cpu: Cpu;
+  readonly #line: number;
+  readonly #source: ChunkSource;
+  readonly #magazine: Int32Array = new Int32Array(MAGAZINE);
+  #count = 0;
+
+  constructor(cpu: Cpu, kind: number, name: string, recordWords: number, source: ChunkSource) {
+    this.#cpu = cpu;
+    this.kind = kind;
+    this.name = name;
+    this.recordWords = recordWords;
+    this.#line = SLAB_LINES + kind * LINE;
+    this.#source = source;
+  }
+
+  /** A record in state OWNED, its other words as its last user left them. Throws ENOMEM. Never waits. */
+  alloc(): number {
+    if (this.#count === 0) this.#refill();
+    const record = this.#magazine[--this.#count] as number;
+    poke(this.#cpu.words, record + R_STATE, ownedBy(OWNED, this.#cpu.tag));
+    return record;
+  }
+
+  /** The record can be reached by others from now on. */
+  publish(record: number): void {
+    poke(this.#cpu.words, record + R_STATE, LIVE);
+  }
+
+  /** The record is unhooked and waits for a grace period in this cpu's list. */
+  markRetired(record: number): void {
+    poke(this.#cpu.words, record + R_STATE, ownedBy(RETIRED, this.#cpu.tag));
+  }
+
+  /** Takes back a record that nobody can reach. */
+  free(record: number): void {
+    const state = stateKind(peek(this.#cpu.words, record + R_STATE));
+    if (state === FREE || state === CACHED) oops('slab', `${this.name} ${record} freed twice`);
+    poke(this.#cpu.words, record + R_STATE, ownedBy(CACHED, this.#cpu.tag));
+    if (this.#count === MAGAZINE) this.#flush(MAGAZINE >> 1);
+    this.#magazine[this.#count++] = record;
+  }
+
+  /** Makes sure that the next `count` allocations cannot fail; at most a magazine. Throws ENOMEM. */
+  reserve(count: number): void {
+    while (this.#count < count) this.#refill();
+  }
+
+  /** Gives the magazine back, when the cpu detaches. */
+  flush(): void {
+    this.#flush(this.#count);
+  }
+
+  /** Records by state, for conservation checks. Exact only when nobody allocates. */
+  census(): { live: number; owned: number; retired: number; free: number } {
+    const out = { live: 0, owned: 0, retired: 0, free: 0 };
+    this.#source.forEach((record) => {
+      const kind = stateKind(peek(this.#cpu.words, record + R_STATE));
+      if (kind === LIVE) out.live++;
+      else if (kind === OWNED) out.owned++;
+      else if (kind === RETIRED) out.retired++;
+      else out.free++;
+    });
+    return out;
+  }
+
+  forEach(visit: (record: number) => void): void {
+    this.#source.forEach(visit);
+  }
+
+  /** Whether word `at` is the lock over this slab's list. */
+  isLock(at: number): boolean {
+    return at === this.#line;
+  }
+
+  /**
+   * Takes over what a dead cpu had in its hands. `settle` is asked about each record that it owned: true if the record is
+   * reachable after all (it died between publishing and saying so). Retired ones go to `retire`.
+   */
+  reap(deadTag: number, settle: (record: number) => boolean, retire: (record: number) => void): number {
+    const { words } = this.#cpu;
+    let found = 0;
+    if (spinReap(this.#cpu, this.#line, deadTag)) this.#rebuild();
+    this.#source.forEach((record) => {
+      const state = peek(words, record + R_STATE);
+      if (stateTag(state) !== deadTag) return;
+      found++;
+      const kind = stateKind(state);
+      if (kind === RETIRED) retire(record);
+      else if (kind === OWNED && settle(record)) this.publish(record);
+      else {
+        poke(words, record + R_STATE, ownedBy(OWNED, this.#cpu.tag));
+        this.free(record);
+      }
+    });
+    return found;
+  }
+
+  #refill(): void {
+    const { words } = this.#cpu;
+    spinLock(this.#cpu, this.#line, CLASS_SLAB);
+    try {
+      if (peek(words, this.#line + LIST_HEAD) === 0) this.#carve();
+      const want = Math.max(1, MAGAZINE >> 1);
+      for (let taken = 0; taken < want && this.#count < MAGAZINE; taken++) {
+        const head = peek(words, this.#line + LIST_HEAD);
+        if (head === 0) break;
+        poke(words, head + R_STATE, ownedBy(CACHED, this.#cpu.tag));
+        poke(words, this.#line + LIST_HEAD, peek(words, head + R_LINK));
+        this.#magazine[this.#count++] = head;
+      }
+    } finally {
+      spinUnlock(this.#cpu, this.#line);
+    }
+  }
+
+  #flush(count: number): void {
+    if (count === 0) return;
+    const { words } = this.#cpu;
+    spinLock(this.#cpu, this.#line, CLASS_SLAB);
+    for (let i = 0; i < count; i++) {
+      const record = this.#magazine[--this.#count] as number;
+      poke(words, record + R_STATE, FREE);
+      poke(words, record + R_LINK, peek(words, this.#line + LIST_HEAD));
+      poke(words, this.#line + LIST_HEAD, record);
+    }
+    spinUnlock(this.#cpu, this.#line);
+  }
+
+  /** Requires: the slab's lock. */
+  #carve(): void {
+    const { words } = this.#cpu;
+    const chunk = this.#source.carve();
+    if (chunk === undefined) throw new VmError('ENOMEM', 'alloc', `no room for another ${this.name} record`);
+    let head = peek(words, this.#line + LIST_HEAD);
+    for (let i = chunk.count - 1; i >= 0; i--) {
+      const record = chunk.first + i * this.recordWords;
+      poke(words, record + R_STATE, FREE);
+      poke(words, record + R_LINK, head);
+      head = record;
+    }
+    poke(words, this.#line + LIST_HEAD, head);
+  }
+
+  /** The owner of the list died in the middle of a change. The states say which records are free. */
+  #rebuild(): void {
+    const { words } = this.#cpu;
+    spinLock(this.#cpu, this.#line, CLASS_SLAB);
+    let head = 0;
+    this.#source.forEach((record) => {
+      if (peek(words, record + R_STATE) !== FREE) return;
+      poke(words, record + R_LINK, head);
+      head = record;
+    });
+    poke(words, this.#line + LIST_HEAD, head);
+    spinUnlock(this.#cpu, this.#line);
+  }
+}
+
+/** Chunks from the arena. The directory word of a chunk is its kind + 1. */
+export function arenaSource(cpu: Cpu, regions: Regions, kind: number, recordWords: number): ChunkSource {
+  const perChunk = Math.floor(CHUNK_WORDS / recordWords);
+  return {
+    carve() {
+      const { words } = cpu;
+      spinLock(cpu, ARENA_LOCK, CLASS_ARENA);
+      const chunk = peek(words, ARENA_BUMP);
+      if (chunk < regions.chunkCount) {
+        poke(words, regions.directory + chunk, kind + 1);
+        poke(words, ARENA_BUMP, chunk + 1);
+      }
+      spinUnlock(cpu, ARENA_LOCK);
+      if (chunk >= regions.chunkCount) return undefined;
+      return { first: regions.chunks + chunk * CHUNK_WORDS, count: perChunk };
+    },
+    forEach(visit) {
+      const used = peek(cpu.words, ARENA_BUMP);
+      for (let chunk = 0; chunk < used; chunk++) {
+        if (peek(cpu.words, regions.directory + chunk) !== kind + 1) continue;
+        const first = regions.chunks + chunk * CHUNK_WORDS;
+        for (let i = 0; i < perChunk; i++) visit(first + i * recordWords);
+      }
+    },
+  };
+}
+
+/** A region of its own, handed out by a bump word: the page tables' headers. */
+export function regionSource(cpu: Cpu, bump: number, first: number, total: number, recordWords: number): ChunkSource {
+  const BATCH = 16;
+  return {
+    carve() {
+      const at = add(cpu.words, bump, BATCH);
+      if (at >= total) {
+        add(cpu.words, bump, -BATCH);
+        return undefined;
+      }
+      return { first: first + at * recordWords, count: Math.min(BATCH, total - at) };
+    },
+    forEach(visit) {
+      const used = Math.min(total, peek(cpu.words, bump));
+      for (let i = 0; i < used; i++) visit(first + i * recordWords);
+    },
+  };
+}

@@ -1,0 +1,70 @@
+/** `vmspace/node`: files of the host. Re-exports everything of `vmspace`. */
+import { closeSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { threadId } from 'node:worker_threads';
+import { descriptorBacking, NODE_FILE, nodeFileBacking, openRegular } from './backing/node-file.ts';
+import { registerBacking } from './backing/backing.ts';
+import { SLOW_FILE, slowFileBacking } from './backing/slow-file.ts';
+import { VmError } from './base/errors.ts';
+import { type Machine, setThreadNumber } from './machine.ts';
+import type { MappedFile } from './mapped-file.ts';
+
+export * from './index.ts';
+
+export interface OpenFileOptions {
+  /** `r`, the default: reading. Writing through mappings to files is not there yet. */
+  readonly mode?: 'r' | undefined;
+  /** Makes the file slow on purpose: one read in `every` (default 1) sleeps for `milliseconds`, in the thread that reads. */
+  readonly delay?: { readonly milliseconds: number; readonly every?: number | undefined } | undefined;
+}
+
+setThreadNumber(() => threadId);
+registerBacking(NODE_FILE, nodeFileBacking);
+registerBacking(SLOW_FILE, slowFileBacking);
+
+/**
+ * Opens a regular file for mapping. Any thread of the machine may then map and read it, whether or not this thread lives on; a file
+ * that was replaced under its path gives BusError (ESTALE) in threads that have not read it yet, never other bytes.
+ * Throws ENOENT, EACCES, EISDIR, ENODEV, EINVAL, ENOMEM.
+ */
+export async function openFile(machine: Machine, path: string | URL, options: OpenFileOptions = {}): Promise<MappedFile> {
+  return openFileSync(machine, path, options);
+}
+
+/** As `openFile`; opening does not block for longer than the host's open(2). */
+export function openFileSync(machine: Machine, path: string | URL, options: OpenFileOptions = {}): MappedFile {
+  const { mode = 'r', delay } = options;
+  if (mode !== 'r') throw new VmError('ENOTSUP', 'openFile', `mode '${String(mode)}': files are mapped for reading`);
+  const name = pathOf(path);
+  const pause = delay === undefined ? undefined : checkDelay(delay);
+  machine.checkOpen('openFile');
+  const { fd, stats } = openRegular(name);
+  try {
+    const file = { path: name, device: String(stats.dev), inode: String(stats.ino) };
+    if (pause !== undefined) {
+      closeSync(fd);
+      return machine.createFile(SLOW_FILE, { ...file, ...pause }, stats.size);
+    }
+    return machine.createFile(NODE_FILE, file, stats.size, descriptorBacking(fd));
+  } catch (error) {
+    if (pause === undefined) closeSync(fd);
+    throw error;
+  }
+}
+
+function pathOf(path: string | URL): string {
+  if (path instanceof URL) return resolve(decodeURIComponent(path.pathname));
+  if (typeof path !== 'string' || path === '') throw new VmError('EINVAL', 'openFile', 'path must be a string or a URL');
+  return resolve(path);
+}
+
+function checkDelay({ milliseconds, every = 1 }: { milliseconds: number; every?: number | undefined }): {
+  milliseconds: number;
+  every: number;
+} {
+  if (!(milliseconds >= 0) || !Number.isFinite(milliseconds)) {
+    throw new VmError('EINVAL', 'openFile', 'delay.milliseconds must be a number, 0 at least');
+  }
+  if (!Number.isSafeInteger(every) || every < 1) throw new VmError('EINVAL', 'openFile', 'delay.every must be 1 at least');
+  return { milliseconds, every };
+}

@@ -1,0 +1,53 @@
+/**
+ * The generation of a space's translations and the ring of the ranges changed last. Whoever makes translations stale bumps the
+ * generation before anything they reach is reused; a thread that finds it changed looks into the ring and drops only what
+ * overlaps, or everything when the ring has moved on.
+ */
+import { add, load, peekF64, pokeF64, store } from '#atomics';
+import type { MmRef, Vpn } from '../base/brands.ts';
+import { FLUSH_RING } from '../base/tunables.ts';
+import type { Cpu } from '../sync/cpu.ts';
+import { COUNTER } from '../trace/counters.ts';
+import { MM_GENERATION, RING_END, RING_STAMP, RING_START, ringEntry } from './mm.layout.ts';
+import type { Tlb } from './tlb.ts';
+
+/** Announces that translations of [start, end) are stale. Requires: they are already out of the tables. */
+export function bumpGeneration(cpu: Cpu, mm: MmRef, start: Vpn, end: Vpn): void {
+  const generation = (add(cpu.words, mm + MM_GENERATION, 1) + 1) | 0; // pairs with the section's load after storing its slot
+  const entry = ringEntry(mm, generation);
+  store(cpu.words, entry + RING_STAMP, 0);
+  pokeF64(cpu.floats, (entry + RING_START) >> 1, start);
+  pokeF64(cpu.floats, (entry + RING_END) >> 1, end);
+  store(cpu.words, entry + RING_STAMP, generation); // last: a reader that finds the stamp finds the range
+}
+
+/** Makes every section of the space pass a quiescent point at its next access, without dropping anything. */
+export function nudgeGeneration(cpu: Cpu, mm: MmRef): void {
+  bumpGeneration(cpu, mm, 0 as Vpn, 0 as Vpn);
+}
+
+/** Drops what became stale between generations `from` and `to`. */
+export function catchUp(cpu: Cpu, mm: MmRef, tlb: Tlb, from: number, to: number): void {
+  const behind = (to - from) | 0;
+  if (behind <= 0 || behind >= FLUSH_RING) {
+    flushAll(cpu, tlb);
+    return;
+  }
+  for (let generation = (from + 1) | 0; ((to - generation) | 0) >= 0; generation = (generation + 1) | 0) {
+    const entry = ringEntry(mm, generation);
+    const stamped = load(cpu.words, entry + RING_STAMP) === generation;
+    const start = peekF64(cpu.floats, (entry + RING_START) >> 1);
+    const end = peekF64(cpu.floats, (entry + RING_END) >> 1);
+    if (!stamped || load(cpu.words, entry + RING_STAMP) !== generation) {
+      flushAll(cpu, tlb);
+      return;
+    }
+    tlb.flushRange(start as Vpn, end as Vpn);
+  }
+  cpu.count(COUNTER['tlb.range-flushes']);
+}
+
+function flushAll(cpu: Cpu, tlb: Tlb): void {
+  tlb.flush();
+  cpu.count(COUNTER['tlb.flushes']);
+}

@@ -1,0 +1,220 @@
+/**
+ * Page tables in the control memory. Hooking a table is one cas of the upper entry; a leaf is unhooked under its lock and freed
+ * after a grace period; upper tables live until the space exits (a late fault could hook a leaf into a freed one: A10).
+ *
+ * A free table's 512 words are all zero: a leaf is empty before it is unhooked.
+ */
+import { cas, load, peek, peekF64, poke, pokeF64, store } from '#atomics';
+import { assertRule } from '../base/assert.ts';
+import type { MmRef, TableRef, Vpn } from '../base/brands.ts';
+import { VPN_LIMIT } from '../base/limits.ts';
+import type { Regions } from '../memory/regions.ts';
+import { TABLE_HEADER_WORDS } from '../memory/regions.ts';
+import type { Slab } from '../memory/slab.ts';
+import type { Cpu } from '../sync/cpu.ts';
+import { CLASS_LEAF } from '../sync/lock-classes.ts';
+import type { Rcu, Reclaimer } from '../sync/rcu.ts';
+import { spinLock, spinUnlock } from '../sync/spinlock.ts';
+import { COUNTER } from '../trace/counters.ts';
+import { MM_TOP } from './mm.layout.ts';
+import { LEAF_PAGES, LEAF_SHIFT, T_FIRST, T_LEVEL, T_LINK, T_LOCK, T_MM, T_PARENT, T_USED } from './table.layout.ts';
+
+const TOP_LEVEL = 3;
+/** Pages covered by one entry of a table at each level. */
+const SPAN = [1, 2 ** 9, 2 ** 18, 2 ** 27];
+
+export class Tables {
+  readonly #cpu: Cpu;
+  readonly #words: Int32Array;
+  readonly #slab: Slab;
+  readonly #rcu: Rcu;
+  readonly #retireKind: number;
+  readonly #headers: number;
+  readonly #tables: number;
+
+  constructor(cpu: Cpu, regions: Regions, slab: Slab, rcu: Rcu, retireKind: number) {
+    this.#cpu = cpu;
+    this.#words = cpu.words;
+    this.#slab = slab;
+    this.#rcu = rcu;
+    this.#retireKind = retireKind;
+    this.#headers = regions.tableHeaders;
+    this.#tables = regions.tables;
+  }
+
+  /** Word index of the table's first entry. */
+  entries(table: TableRef): number {
+    return this.#tables + ((table - this.#headers) / TABLE_HEADER_WORDS) * LEAF_PAGES;
+  }
+
+  /** The table that word `entry` lies in. */
+  tableOf(entry: number): TableRef {
+    return (this.#headers + ((entry - this.#tables) >> LEAF_SHIFT) * TABLE_HEADER_WORDS) as TableRef;
+  }
+
+  mmOf(table: TableRef): MmRef {
+    return peek(this.#words, table + T_MM) as MmRef;
+  }
+
+  vpnOf(entry: number): Vpn {
+    const table = this.tableOf(entry);
+    return (peekF64(this.#cpu.floats, (table + T_FIRST) >> 1) + (entry - this.entries(table))) as Vpn;
+  }
+
+  /** The leaf that covers `vpn`, or 0. Requires: a section, or the mmap_lock for writing. */
+  leafFor(mm: MmRef, vpn: Vpn): TableRef {
+    const entry = this.#leafEntry(mm, vpn);
+    return (entry === 0 ? 0 : load(this.#words, entry)) as TableRef;
+  }
+
+  /** The same, made if missing. Throws ENOMEM. Requires: a section. */
+  ensureLeaf(mm: MmRef, vpn: Vpn): TableRef {
+    const { floats } = this.#cpu;
+    let table = load(this.#words, mm + MM_TOP) as TableRef;
+    for (let level = TOP_LEVEL; level > 0; level--) {
+      const entry = this.entries(table) + indexAt(vpn, level);
+      let below = load(this.#words, entry) as TableRef;
+      if (below === 0) below = this.#hook(entry, mm, level - 1, vpn);
+      table = below;
+    }
+    assertRule(peekF64(floats, (table + T_FIRST) >> 1) === vpn - (vpn % LEAF_PAGES), 'walk', () => `wrong leaf for ${vpn}`);
+    return table;
+  }
+
+  makeTop(mm: MmRef): void {
+    const top = this.#make(mm, TOP_LEVEL, 0 as Vpn, 0);
+    this.#slab.publish(top);
+    store(this.#words, mm + MM_TOP, top);
+  }
+
+  lockLeaf(leaf: TableRef): void {
+    spinLock(this.#cpu, leaf + T_LOCK, CLASS_LEAF);
+  }
+
+  unlockLeaf(leaf: TableRef): void {
+    spinUnlock(this.#cpu, leaf + T_LOCK);
+  }
+
+  /** Whether the upper entry still names this leaf. Requires: its lock (then it stays so). */
+  isHooked(leaf: TableRef): boolean {
+    return load(this.#words, peek(this.#words, leaf + T_PARENT)) === leaf;
+  }
+
+  /** Requires: leaf lock. */
+  addUsed(leaf: TableRef, delta: number): void {
+    poke(this.#words, leaf + T_USED, peek(this.#words, leaf + T_USED) + delta);
+  }
+
+  used(leaf: TableRef): number {
+    return peek(this.#words, leaf + T_USED);
+  }
+
+  /** Unhooks an empty leaf and retires it. Leaves it alone if somebody has installed a page meanwhile. */
+  tearDownLeaf(leaf: TableRef): void {
+    this.lockLeaf(leaf);
+    const empty = this.used(leaf) === 0 && this.isHooked(leaf);
+    if (empty) store(this.#words, peek(this.#words, leaf + T_PARENT), 0); // pairs with isHooked in a fault's commit
+    this.unlockLeaf(leaf);
+    if (!empty) return;
+    this.#slab.markRetired(leaf);
+    this.#rcu.retire(this.#retireKind, leaf);
+    this.#cpu.count(COUNTER['tables.freed']);
+  }
+
+  /** Calls `visit` with each leaf that covers part of [start, end), and the part. */
+  forEachLeaf(mm: MmRef, start: Vpn, end: Vpn, visit: (leaf: TableRef, from: Vpn, to: Vpn) => void): void {
+    const top = load(this.#words, mm + MM_TOP) as TableRef;
+    if (top !== 0) this.#visit(top, TOP_LEVEL, start, end, visit);
+  }
+
+  /** Retires every table of a space that nobody walks from the top any more. Never waits. */
+  freeAll(mm: MmRef): void {
+    const top = load(this.#words, mm + MM_TOP) as TableRef;
+    if (top === 0) return;
+    store(this.#words, mm + MM_TOP, 0);
+    this.#freeBelow(top, TOP_LEVEL);
+  }
+
+  readonly reclaimer: Reclaimer = {
+    linkOf: (table) => table + T_LINK,
+    free: (table) => this.#slab.free(table),
+    markRetired: (table) => this.#slab.markRetired(table),
+  };
+
+  /** Whether a dead cpu's table is hooked after all. */
+  isReachable(table: TableRef): boolean {
+    const parent = peek(this.#words, table + T_PARENT);
+    if (parent !== 0) return load(this.#words, parent) === table;
+    const mm = this.mmOf(table);
+    return mm !== 0 && load(this.#words, mm + MM_TOP) === table;
+  }
+
+  #leafEntry(mm: MmRef, vpn: Vpn): number {
+    let table = load(this.#words, mm + MM_TOP) as TableRef;
+    if (table === 0) return 0;
+    for (let level = TOP_LEVEL; level > 1; level--) {
+      table = load(this.#words, this.entries(table) + indexAt(vpn, level)) as TableRef;
+      if (table === 0) return 0;
+    }
+    return this.entries(table) + indexAt(vpn, 1);
+  }
+
+  #hook(entry: number, mm: MmRef, level: number, vpn: Vpn): TableRef {
+    const span = (SPAN[level] as number) * LEAF_PAGES;
+    const table = this.#make(mm, level, (vpn - (vpn % span)) as Vpn, entry);
+    const found = cas(this.#words, entry, 0, table); // publishes; pairs with leafFor's loads
+    if (found === 0) {
+      this.#slab.publish(table);
+      return table;
+    }
+    this.#slab.free(table);
+    return found as TableRef;
+  }
+
+  #make(mm: MmRef, level: number, first: Vpn, parent: number): TableRef {
+    const table = this.#slab.alloc() as TableRef;
+    poke(this.#words, table + T_LEVEL, level);
+    poke(this.#words, table + T_MM, mm);
+    poke(this.#words, table + T_PARENT, parent);
+    poke(this.#words, table + T_USED, 0);
+    pokeF64(this.#cpu.floats, (table + T_FIRST) >> 1, first);
+    return table;
+  }
+
+  #visit(
+    table: TableRef,
+    level: number,
+    start: Vpn,
+    end: Vpn,
+    visit: (leaf: TableRef, from: Vpn, to: Vpn) => void,
+  ): void {
+    const first = peekF64(this.#cpu.floats, (table + T_FIRST) >> 1);
+    const span = SPAN[level] as number;
+    const from = Math.max(0, Math.floor((start - first) / span));
+    const to = Math.min(LEAF_PAGES, Math.ceil((Math.min(end, VPN_LIMIT) - first) / span));
+    for (let i = from; i < to; i++) {
+      const below = load(this.#words, this.entries(table) + i) as TableRef;
+      if (below === 0) continue;
+      const low = first + i * span;
+      if (level > 1) this.#visit(below, level - 1, start, end, visit);
+      else visit(below, Math.max(low, start) as Vpn, Math.min(low + LEAF_PAGES, end) as Vpn);
+    }
+  }
+
+  #freeBelow(table: TableRef, level: number): void {
+    for (let i = 0; i < LEAF_PAGES && level > 0; i++) {
+      const entry = this.entries(table) + i;
+      const below = load(this.#words, entry) as TableRef;
+      if (below === 0) continue;
+      store(this.#words, entry, 0);
+      this.#freeBelow(below, level - 1);
+    }
+    this.#slab.markRetired(table);
+    this.#rcu.retire(this.#retireKind, table);
+  }
+}
+
+function indexAt(vpn: number, level: number): number {
+  if (level === TOP_LEVEL) return Math.floor(vpn / 2 ** 27);
+  return (vpn >>> (LEAF_SHIFT * level)) & (LEAF_PAGES - 1);
+}

@@ -1,0 +1,45 @@
+/**
+ * The software TLB of one thread for one space: direct mapped, private arrays. Read and write translations have tags of their
+ * own, so that an access is one compare. A tag is the page's first byte address; -1 matches nothing.
+ */
+import type { Pfn, Vpn } from '../base/brands.ts';
+import { PAGE_SIZE, PAGE_WORDS } from '../base/limits.ts';
+import { TLB_ENTRIES } from '../base/tunables.ts';
+
+export const TLB_MASK: number = TLB_ENTRIES - 1;
+const EMPTY = -1;
+
+export class Tlb {
+  readonly readTags: Float64Array = new Float64Array(TLB_ENTRIES).fill(EMPTY);
+  readonly writeTags: Float64Array = new Float64Array(TLB_ENTRIES).fill(EMPTY);
+  /** First 32-bit word of the frame. */
+  readonly frames: Int32Array = new Int32Array(TLB_ENTRIES);
+
+  /** `writable` only for a PTE that is writable and dirty (I13). */
+  fill(vpn: Vpn, pfn: Pfn, writable: boolean): void {
+    const slot = vpn & TLB_MASK;
+    const tag = vpn * PAGE_SIZE;
+    this.readTags[slot] = tag;
+    this.writeTags[slot] = writable ? tag : EMPTY;
+    this.frames[slot] = pfn * PAGE_WORDS;
+  }
+
+  flush(): void {
+    this.readTags.fill(EMPTY);
+    this.writeTags.fill(EMPTY);
+  }
+
+  /** Drops the translations of [start, end). */
+  flushRange(start: Vpn, end: Vpn): void {
+    if (end - start >= TLB_ENTRIES) {
+      this.flush();
+      return;
+    }
+    for (let vpn: number = start; vpn < end; vpn++) {
+      const slot = vpn & TLB_MASK;
+      if (this.readTags[slot] !== vpn * PAGE_SIZE) continue;
+      this.readTags[slot] = EMPTY;
+      this.writeTags[slot] = EMPTY;
+    }
+  }
+}

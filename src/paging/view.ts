@@ -1,0 +1,48 @@
+/**
+ * What one thread keeps of one space: its TLB and the generation the TLB is good for. A `SectionClient`: entering a section (and
+ * every quiescent point inside one) makes it look at the generation again.
+ */
+import { load } from '#atomics';
+import type { MmRef } from '../base/brands.ts';
+import type { Cpu } from '../sync/cpu.ts';
+import type { SectionClient } from '../sync/rcu.ts';
+import { catchUp } from './generation.ts';
+import { MM_GENERATION } from './mm.layout.ts';
+import { Tlb } from './tlb.ts';
+
+/** No generation: outside sections nothing that the TLB says may be used. */
+const INACTIVE = -0x80000000;
+
+export class View implements SectionClient {
+  readonly mm: MmRef;
+  readonly sectionMm: number;
+  readonly tlb: Tlb = new Tlb();
+  readonly generationIndex: number;
+  /** What the hit path compares with the space's generation: that of the TLB's contents inside sections, else none. */
+  generation: number = INACTIVE;
+  sectionDepth = 0;
+  readonly #cpu: Cpu;
+  /** The generation that the TLB's contents are good for. */
+  #filled: number;
+
+  constructor(cpu: Cpu, mm: MmRef) {
+    this.#cpu = cpu;
+    this.mm = mm;
+    this.sectionMm = mm;
+    this.generationIndex = mm + MM_GENERATION;
+    this.#filled = load(cpu.words, this.generationIndex);
+  }
+
+  revalidate(): void {
+    const generation = load(this.#cpu.words, this.generationIndex); // after the slot's store: see Rcu
+    if (generation !== this.#filled) {
+      catchUp(this.#cpu, this.mm, this.tlb, this.#filled, generation);
+      this.#filled = generation;
+    }
+    this.generation = generation;
+  }
+
+  deactivate(): void {
+    this.generation = INACTIVE;
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * Taking pages out of a range, in Linux's order: unhook, flush, free (I11). The page table itself is the gather: the first
+ * pass marks each entry ZAPPED (no new translation), then the generation is bumped, the second pass lets go of page, slot and
+ * entry. So there is no batch to overflow, and a thread that dies in between leaves entries that say what is still to do.
+ *
+ * Requires: mmap_lock for writing, the range's VMAs detached, outside sections (or nobody but us left in the space).
+ */
+import { exchange, load, peek, poke, store } from '#atomics';
+import type { MmRef, PageRef, TableRef, Vpn } from '../base/brands.ts';
+import { NONE } from '../base/brands.ts';
+import { RETIRED, stateKind } from '../memory/ownership.ts';
+import { P_FLAGS, P_LINK, P_REFS, P_RMAP_SLOT, P_STATE, PG_ANON } from '../memory/page.layout.ts';
+import { bumpGeneration } from '../paging/generation.ts';
+import { makePte, PTE_ZAPPED, ptePfn } from '../paging/pte.ts';
+import { LEAF_PAGES } from '../paging/table.layout.ts';
+import { COUNTER } from '../trace/counters.ts';
+import { type Kernel, RETIRE_FRAME } from './kernel.ts';
+
+/** Empties [start, end). Returns whether there was anything. */
+export function zapRange(k: Kernel, mm: MmRef, start: Vpn, end: Vpn): boolean {
+  let found = 0;
+  k.tables.forEachLeaf(mm, start, end, (leaf, from, to) => {
+    if (k.tables.used(leaf) > 0) found += markLeaf(k, leaf, from, to);
+  });
+  // Nothing was there, so nothing is stale: reclaim bumps under the leaf lock that we have just held.
+  if (found === 0) return false;
+  bumpGeneration(k.cpu, mm, start, end);
+  k.tables.forEachLeaf(mm, start, end, (leaf, from, to) => releaseLeaf(k, leaf, from, to));
+  k.cpu.countMany(COUNTER['pages.zapped'], found);
+  return true;
+}
+
+/** Tears down the leaves of [start, end) that lie wholly in the hole [low, high). */
+export function tearDownTables(k: Kernel, mm: MmRef, start: Vpn, end: Vpn, low: Vpn, high: Vpn): void {
+  k.tables.forEachLeaf(mm, start, end, (leaf, from) => {
+    const first = from - (from % LEAF_PAGES);
+    if (first >= low && first + LEAF_PAGES <= high) k.tables.tearDownLeaf(leaf);
+  });
+}
+
+function markLeaf(k: Kernel, leaf: TableRef, from: Vpn, to: Vpn): number {
+  const { words } = k;
+  const base = k.tables.entries(leaf);
+  const last = base + ((to - 1) % LEAF_PAGES);
+  let found = 0;
+  k.tables.lockLeaf(leaf);
+  for (let entry = base + (from % LEAF_PAGES); entry <= last; entry++) {
+    // Under the lock only the accessed and dirty bits change, by cas on the value seen; the exchange ends that.
+    const pte = peek(words, entry);
+    if (pte === 0) continue;
+    found++;
+    exchange(words, entry, makePte(ptePfn(pte), PTE_ZAPPED));
+  }
+  k.tables.unlockLeaf(leaf);
+  return found;
+}
+
+function releaseLeaf(k: Kernel, leaf: TableRef, from: Vpn, to: Vpn): void {
+  const { words } = k;
+  const base = k.tables.entries(leaf);
+  const last = base + ((to - 1) % LEAF_PAGES);
+  let head: PageRef | 0 = NONE as PageRef;
+  let tail = head;
+  let chained = 0;
+  k.tables.lockLeaf(leaf);
+  for (let entry = base + (from % LEAF_PAGES); entry <= last; entry++) {
+    const pte = peek(words, entry);
+    if ((pte & PTE_ZAPPED) === 0) continue;
+    if (releasePage(k, pte, entry)) {
+      const page = k.frames.pageOf(ptePfn(pte));
+      poke(words, page + P_LINK, head);
+      if (head === NONE) tail = page;
+      head = page;
+      chained++;
+    }
+    store(words, entry, 0);
+    k.tables.addUsed(leaf, -1);
+  }
+  k.tables.unlockLeaf(leaf);
+  if (chained > 0) k.rcu.retireChain(RETIRE_FRAME, head, tail, chained);
+}
+
+/** Lets go of the page behind a zapped entry. True if its frame is now to be retired. Requires: leaf lock. */
+function releasePage(k: Kernel, pte: number, entry: number): boolean {
+  const { words } = k;
+  const pfn = ptePfn(pte);
+  if (pfn === 0) return false;
+  const page = k.frames.pageOf(pfn);
+  if ((load(words, page + P_FLAGS) & PG_ANON) === 0) {
+    k.rmap.remove(page, entry);
+    return false;
+  }
+  // A thread died between these two lines and the entry's store: the page is in its hands, the reaper's scan finds it.
+  if (stateKind(peek(words, page + P_STATE)) === RETIRED) return false;
+  k.frames.markRetired(page);
+  poke(words, page + P_REFS, 0);
+  poke(words, page + P_FLAGS, 0);
+  poke(words, page + P_RMAP_SLOT, 0);
+  return true;
+}

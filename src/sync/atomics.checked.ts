@@ -1,0 +1,164 @@
+/**
+ * The `#atomics` port of the checked bundle: the native accesses, each announced to an observer first. Without one they are just
+ * the native ones. The checker installs its scheduler here; the contention benchmark counts with it.
+ */
+import * as native from './atomics.native.ts';
+
+export const PORT: 'native' | 'checked' = 'checked';
+
+/** Kinds of access, as announced. */
+export type AccessKind =
+  | 'peek'
+  | 'poke'
+  | 'load'
+  | 'store'
+  | 'cas'
+  | 'add'
+  | 'exchange'
+  | 'wait'
+  | 'notify'
+  | 'pause'
+  | 'data'
+  | 'setData';
+
+export interface PortObserver {
+  /** Called before the access, in the accessing thread. `index` counts elements of `array`. */
+  access(kind: AccessKind, array: ArrayBufferView | undefined, index: number): void;
+  /** Stands in for the host's wait, if it returns an outcome. */
+  wait?(words: Int32Array, index: number, expected: number, timeout: number): 'ok' | 'not-equal' | 'timed-out' | undefined;
+  /** Stands in for the host's notify, if it returns a number. */
+  notify?(words: Int32Array, index: number, count: number): number | undefined;
+  /** Stands in for the clock, if it returns a number. */
+  now?(): number | undefined;
+}
+
+let observer: PortObserver | undefined;
+
+/** Installs the observer of this thread's accesses; undefined takes it away. */
+export function observePort(next: PortObserver | undefined): void {
+  observer = next;
+}
+
+export function peek(words: Int32Array, index: number): number {
+  observer?.access('peek', words, index);
+  return native.peek(words, index);
+}
+export function poke(words: Int32Array, index: number, value: number): void {
+  observer?.access('poke', words, index);
+  native.poke(words, index, value);
+}
+export function peekF64(floats: Float64Array, index: number): number {
+  observer?.access('peek', floats, index);
+  return native.peekF64(floats, index);
+}
+export function pokeF64(floats: Float64Array, index: number, value: number): void {
+  observer?.access('poke', floats, index);
+  native.pokeF64(floats, index, value);
+}
+export function copyWords(words: Int32Array, target: number, source: number, count: number): void {
+  for (let i = 0; i < count; i++) {
+    observer?.access('peek', words, source + i);
+    observer?.access('poke', words, target + i);
+  }
+  native.copyWords(words, target, source, count);
+}
+export function fillWords(words: Int32Array, start: number, count: number, value: number): void {
+  for (let i = 0; i < count; i++) observer?.access('poke', words, start + i);
+  native.fillWords(words, start, count, value);
+}
+export function load(words: Int32Array, index: number): number {
+  observer?.access('load', words, index);
+  return native.load(words, index);
+}
+export function store(words: Int32Array, index: number, value: number): void {
+  observer?.access('store', words, index);
+  native.store(words, index, value);
+}
+export function cas(words: Int32Array, index: number, expected: number, value: number): number {
+  observer?.access('cas', words, index);
+  return native.cas(words, index, expected, value);
+}
+export function add(words: Int32Array, index: number, delta: number): number {
+  observer?.access('add', words, index);
+  return native.add(words, index, delta);
+}
+export function exchange(words: Int32Array, index: number, value: number): number {
+  observer?.access('exchange', words, index);
+  return native.exchange(words, index, value);
+}
+export function wait(
+  words: Int32Array,
+  index: number,
+  expected: number,
+  timeout: number,
+): 'ok' | 'not-equal' | 'timed-out' {
+  observer?.access('wait', words, index);
+  return observer?.wait?.(words, index, expected, timeout) ?? native.wait(words, index, expected, timeout);
+}
+export function notify(words: Int32Array, index: number, count: number): number {
+  observer?.access('notify', words, index);
+  return observer?.notify?.(words, index, count) ?? native.notify(words, index, count);
+}
+export function pause(): void {
+  observer?.access('pause', undefined, 0);
+  native.pause();
+}
+export function now(): number {
+  return observer?.now?.() ?? native.now();
+}
+
+export function data8(bytes: Uint8Array, index: number): number {
+  observer?.access('data', bytes, index);
+  return native.data8(bytes, index);
+}
+export function setData8(bytes: Uint8Array, index: number, value: number): void {
+  observer?.access('setData', bytes, index);
+  native.setData8(bytes, index, value);
+}
+export function data16(halves: Uint16Array, index: number): number {
+  observer?.access('data', halves, index);
+  return native.data16(halves, index);
+}
+export function setData16(halves: Uint16Array, index: number, value: number): void {
+  observer?.access('setData', halves, index);
+  native.setData16(halves, index, value);
+}
+export function data32(words: Int32Array, index: number): number {
+  observer?.access('data', words, index);
+  return native.data32(words, index);
+}
+export function setData32(words: Int32Array, index: number, value: number): void {
+  observer?.access('setData', words, index);
+  native.setData32(words, index, value);
+}
+export function dataF32(floats: Float32Array, index: number): number {
+  observer?.access('data', floats, index);
+  return native.dataF32(floats, index);
+}
+export function setDataF32(floats: Float32Array, index: number, value: number): void {
+  observer?.access('setData', floats, index);
+  native.setDataF32(floats, index, value);
+}
+export function dataF64(doubles: Float64Array, index: number): number {
+  observer?.access('data', doubles, index);
+  return native.dataF64(doubles, index);
+}
+export function setDataF64(doubles: Float64Array, index: number, value: number): void {
+  observer?.access('setData', doubles, index);
+  native.setDataF64(doubles, index, value);
+}
+export function copyData(
+  target: Uint8Array,
+  targetStart: number,
+  source: Uint8Array,
+  start: number,
+  end: number,
+): void {
+  observer?.access('data', source, start);
+  observer?.access('setData', target, targetStart);
+  native.copyData(target, targetStart, source, start, end);
+}
+export function fillData(bytes: Uint8Array, start: number, end: number, value: number): void {
+  observer?.access('setData', bytes, start);
+  native.fillData(bytes, start, end, value);
+}

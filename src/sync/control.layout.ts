@@ -1,0 +1,145 @@
+/**
+ * The first words of the control memory: header, machine-wide locks, one slot per cpu. 32-bit words; every word that
+ * different cpus hammer has a 64-byte line (16 words) of its own.
+ *
+ * ```
+ *      0 +--------------------------+
+ *        | header                   |  written once by createMachine, but for POISON
+ *     64 +--------------------------+
+ *        | epoch, cpu lock, frame   |  one line each
+ *        | pool, arena, clock       |
+ *    512 +--------------------------+
+ *        | slab kinds, 1 line each  |
+ *   1024 +--------------------------+
+ *        | futex buckets, 64 lines  |
+ *   2048 +--------------------------+
+ *        | page-cache locks, 64     |
+ *   4096 +--------------------------+
+ *        | cpu slots, 64 x 1024     |
+ *  69632 +--------------------------+
+ *        | lockdep (dev builds)     |
+ * 135168 +--------------------------+
+ *        | regions of the memory room (spaces, pages, tables, arena)
+ * ```
+ */
+export const LINE = 16;
+
+/* Header. */
+export const H_MAGIC = 0;
+export const H_VERSION = 1;
+export const H_WORDS = 2;
+export const H_FRAMES = 3;
+export const H_ID_LOW = 4;
+export const H_ID_HIGH = 5;
+export const H_DESIGN = 6;
+/** 0, or 1 + the cpu that found a broken rule. */
+export const H_POISON = 7;
+export const H_SHARED = 8;
+/** Milliseconds after which a wait for another thread becomes an error. */
+export const H_STALL_MS = 9;
+/** Machine-wide count of closed files; a change makes cpus sweep their own descriptors. */
+export const H_FILES_CLOSED = 10;
+/** Deaths reaped so far. */
+export const H_DEATHS = 11;
+export const H_CLOSED = 12;
+/** Bit 0: the frames are a WebAssembly.Memory's. */
+export const H_FLAGS = 13;
+/** Live spaces. */
+export const H_SPACES = 14;
+
+export const MAGIC = 0x766d7370;
+/** Bumped with every change of a layout file; attach refuses another one. */
+export const LAYOUT_VERSION = 1;
+
+/* Machine-wide lines. */
+export const EPOCH = 64;
+/** Threads waiting for a grace period sleep on this word; leaving a section notifies it when the next word is not 0. */
+export const GRACE = 80;
+export const GRACE_WAITERS = 81;
+export const CPU_LOCK = 96;
+/** Highest cpu ever attached, plus 1: bounds every scan of the slots. */
+export const CPUS_USED = 97;
+export const CPU_SERIAL = 98;
+export const FRAME_LOCK = 112;
+export const FRAME_HEAD = 113;
+export const FRAME_FREE = 114;
+/** Frames never handed out yet start here. */
+export const FRAME_BUMP = 115;
+export const ARENA_LOCK = 128;
+export const ARENA_BUMP = 129;
+export const TABLE_BUMP = 130;
+export const CLOCK_LOCK = 144;
+export const CLOCK_HAND = 145;
+export const SPACE_LOCK = 160;
+export const FILE_LOCK = 176;
+
+export const SLAB_LINES = 512;
+export const FUTEX_LINES = 1024;
+export const FUTEX_BUCKETS = 64;
+export const HASH_LOCK_LINES = 2048;
+export const HASH_LOCKS = 64;
+
+/* Cpu slots. */
+export const CPUS = 4096;
+export const CPU_WORDS = 1024;
+/** Epoch of the section the cpu is in, low bit set; even when it is in none. */
+export const C_SLOT = 0;
+/** The space entered last, for whoever wants the section to notice something. Plain, a hint. */
+export const C_SECTION_MM = 1;
+export const C_STATE = 16;
+export const C_THREAD = 17;
+export const C_SERIAL = 18;
+/** Parking word: 0 while the cpu should sleep, 1 to wake it. */
+export const C_WAKE = 19;
+/** Milliseconds (low 31 bits) at which the section began; dev builds only. */
+export const C_HELD = 32;
+export const HELD_SLOTS = 16;
+/* rwsem. */
+export const C_RW_HOLD = 48;
+export const C_RW_WAIT = 49;
+export const C_RW_MODE = 50;
+export const C_RW_TICKET = 51;
+/* The layout operation in progress (see space/intent.ts). */
+export const C_INTENT = 64;
+export const INTENT_WORDS = 32;
+/* Retire lists (see rcu.ts). */
+export const C_RETIRE_LOCK = 96;
+export const C_RETIRE_TAG = 97;
+export const C_RETIRE_OPEN_COUNT = 98;
+export const C_RETIRE_WAIT_COUNT = 99;
+export const C_RETIRE_OPEN = 100;
+export const C_RETIRE_WAIT = 108;
+export const RETIRE_KINDS = 8;
+/* futex waiter (see sync/futex.ts). */
+export const C_FUTEX = 128;
+/* References in flight: what a dead cpu must give back. */
+export const C_REF_VMA = 144;
+export const C_REF_MAPPING = 145;
+export const C_REF_PAGE = 146;
+/** Bit per space that this cpu uses; under the lock over the list of spaces. Two words. */
+export const C_SPACES = 148;
+export const C_PAGE_LOCKS = 160;
+export const PAGE_LOCK_SLOTS = 48;
+/** Counters: Float64, one writer each. */
+export const C_COUNTERS = 256;
+export const COUNTER_SLOTS = 192;
+/** Text of the stack that entered the section; dev builds only: length, then one code unit per word. */
+export const C_STACK = 640;
+export const STACK_CHARS = 383;
+
+export const CPU_FREE = 0;
+export const CPU_ATTACHED = 1;
+/** The host has confirmed that the thread is gone; somebody is finishing its work. */
+export const CPU_DEAD = 2;
+/** Detached, but what it retired still waits for a grace period. */
+export const CPU_LEFT = 3;
+
+export const LOCKDEP: number = CPUS + 64 * CPU_WORDS;
+export const LOCKDEP_CLASSES = 16;
+export const LOCKDEP_PAIR_WORDS = 256;
+export const CONTROL_END: number = LOCKDEP + LOCKDEP_CLASSES * LOCKDEP_CLASSES * LOCKDEP_PAIR_WORDS;
+
+/** Word index of cpu `id`'s slot. */
+export function cpuSlot(id: number): number {
+  return CPUS + id * CPU_WORDS;
+}

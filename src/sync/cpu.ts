@@ -1,0 +1,139 @@
+/**
+ * One attached thread, as the thread itself sees it: the shared words, its slot, and what only it knows (how deep it is in
+ * sections and locks, whether it may block).
+ */
+import { add, cas, fillWords, load, now, peek, peekF64, poke, pokeF64, store, wait } from '#atomics';
+import { oops } from '../base/assert.ts';
+import { VmError } from '../base/errors.ts';
+import { MAX_CPUS } from '../base/limits.ts';
+import { histogramSlot } from '../trace/counters.ts';
+import {
+  C_COUNTERS,
+  C_RETIRE_OPEN_COUNT,
+  C_RETIRE_WAIT_COUNT,
+  C_SERIAL,
+  C_SLOT,
+  C_STATE,
+  C_THREAD,
+  CPU_ATTACHED,
+  CPU_FREE,
+  CPU_LEFT,
+  CPU_SERIAL,
+  CPU_WORDS,
+  CPUS_USED,
+  cpuSlot,
+  H_POISON,
+  H_SHARED,
+  H_STALL_MS,
+} from './control.layout.ts';
+
+export class Cpu {
+  readonly words: Int32Array;
+  readonly floats: Float64Array;
+  readonly id: number;
+  /** First word of the slot. */
+  readonly base: number;
+  /** What this cpu writes into a lock word: id + 1. */
+  readonly tag: number;
+  /** First Float64 of the counters. */
+  readonly counters: number;
+  /** False on a browser's main thread, and on a machine that is not shared: nobody could wake us. */
+  readonly canBlock: boolean;
+  readonly serial: number;
+  /** Milliseconds before a wait for another thread gives up. */
+  readonly stallLimit: number;
+  /** Spinlocks held now, for the record in the slot. */
+  heldDepth = 0;
+
+  constructor(words: Int32Array, floats: Float64Array, id: number, serial: number, canBlock: boolean) {
+    this.words = words;
+    this.floats = floats;
+    this.id = id;
+    this.base = cpuSlot(id);
+    this.tag = id + 1;
+    this.counters = (this.base + C_COUNTERS) >> 1;
+    this.canBlock = canBlock;
+    this.serial = serial;
+    this.stallLimit = peek(words, H_STALL_MS);
+  }
+
+  count(counter: number): void {
+    pokeF64(this.floats, this.counters + counter, peekF64(this.floats, this.counters + counter) + 1);
+  }
+
+  countMany(counter: number, amount: number): void {
+    pokeF64(this.floats, this.counters + counter, peekF64(this.floats, this.counters + counter) + amount);
+  }
+
+  /** Adds a wait that began at `since` (see `now`) to histogram `which`. */
+  countWait(which: number, since: number): void {
+    this.count(histogramSlot(which, now() - since));
+  }
+
+  /** Throws if some cpu has found a broken rule. */
+  checkAlive(): void {
+    const poison = peek(this.words, H_POISON);
+    if (poison !== 0) oops('machine', `poisoned by cpu ${poison - 1} after a broken rule; close it`);
+  }
+}
+
+export function readCounter(words: Int32Array, floats: Float64Array, cpu: number, index: number): number {
+  if (cpu >= peek(words, CPUS_USED)) return 0;
+  return peekF64(floats, ((cpuSlot(cpu) + C_COUNTERS) >> 1) + index);
+}
+
+/** Takes a free slot. `thread` is the host's id for the thread, for `machine.watch`. */
+export function attachCpu(words: Int32Array, floats: Float64Array, thread: number): Cpu {
+  for (let id = 0; id < MAX_CPUS; id++) {
+    const base = cpuSlot(id);
+    if (!takeSlot(words, base)) continue;
+    clearSlot(words, base);
+    const serial = add(words, CPU_SERIAL, 1) + 1;
+    poke(words, base + C_SERIAL, serial);
+    store(words, base + C_THREAD, thread);
+    for (let used = load(words, CPUS_USED); used <= id; used = load(words, CPUS_USED)) {
+      cas(words, CPUS_USED, used, id + 1);
+    }
+    return new Cpu(words, floats, id, serial, mayBlock(words));
+  }
+  throw new VmError('EAGAIN', 'attach', `all ${MAX_CPUS} cpus of the machine are in use`);
+}
+
+/**
+ * Gives the slot back. What it has retired may still wait for a grace period: the slot then stays out of use until some other
+ * cpu has freed it. Requires: nothing held, no section.
+ */
+export function detachCpu(words: Int32Array, id: number): void {
+  const base = cpuSlot(id);
+  store(words, base + C_SLOT, 0);
+  store(words, base + C_THREAD, -1);
+  store(words, base + C_STATE, hasRetired(words, base) ? CPU_LEFT : CPU_FREE);
+}
+
+function hasRetired(words: Int32Array, base: number): boolean {
+  return peek(words, base + C_RETIRE_OPEN_COUNT) + peek(words, base + C_RETIRE_WAIT_COUNT) > 0;
+}
+
+function takeSlot(words: Int32Array, base: number): boolean {
+  const state = load(words, base + C_STATE);
+  const usable = state === CPU_FREE || (state === CPU_LEFT && !hasRetired(words, base));
+  return usable && cas(words, base + C_STATE, state, CPU_ATTACHED) === state;
+}
+
+/** Counters outlive their cpu: sums never go down. Everything else starts at 0. */
+function clearSlot(words: Int32Array, base: number): void {
+  fillWords(words, base, C_STATE, 0);
+  fillWords(words, base + C_STATE + 1, C_COUNTERS - C_STATE - 1, 0);
+  fillWords(words, base + C_COUNTERS + 384, CPU_WORDS - C_COUNTERS - 384, 0);
+}
+
+/** A wait that ends at once tells whether the host lets this thread block. */
+function mayBlock(words: Int32Array): boolean {
+  if (peek(words, H_SHARED) === 0) return false;
+  try {
+    wait(words, H_SHARED, 0, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}

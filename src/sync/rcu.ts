@@ -1,0 +1,416 @@
+/**
+ * Read-copy update by epochs, whose grace period is also the TLB shootdown.
+ *
+ * A cpu is in a section while its slot is odd: the epoch it entered in, low bit set. Epochs step by 2. An object retired at epoch
+ * e (after it was unhooked and, if a translation can reach it, after the generation was bumped) is freed once every odd slot
+ * is later than e. Entering stores the slot and *then* loads the generation of each entered space, both sequentially consistent:
+ * either the retirer saw the slot, or the section sees the bump (after "epoch-based reclamation", Fraser 2004, and
+ * McKenney's classic RCU; crossbeam-epoch is the model for the engineering).
+ *
+ * Retire lists live in the cpu's slot, under its retire lock: `open` collects, `wait` carries the tag of the epoch it must
+ * outlive. Under memory pressure any cpu may free any cpu's list. Objects are linked through a word of their own, so a list
+ * has no capacity to run out of.
+ */
+import { cas, load, notify, now, pause, peek, poke, store, wait } from '#atomics';
+import { DEV } from '#dev';
+import { mightSleep, sectionEntered, sectionLeft } from '#lockdep';
+import { oops } from '../base/assert.ts';
+import { VmError, WouldBlock } from '../base/errors.ts';
+import { RETIRE_BATCH } from '../base/tunables.ts';
+import { COUNTER } from '../trace/counters.ts';
+import {
+  C_RETIRE_LOCK,
+  C_RETIRE_OPEN,
+  C_RETIRE_OPEN_COUNT,
+  C_RETIRE_TAG,
+  C_RETIRE_WAIT,
+  C_RETIRE_WAIT_COUNT,
+  C_SECTION_MM,
+  C_SLOT,
+  C_STACK,
+  C_THREAD,
+  CPUS_USED,
+  cpuSlot,
+  EPOCH,
+  GRACE,
+  GRACE_WAITERS,
+  RETIRE_KINDS,
+  STACK_CHARS,
+} from './control.layout.ts';
+import type { Cpu } from './cpu.ts';
+import { CLASS_RETIRE } from './lock-classes.ts';
+import { spinLock, spinTryLock, spinUnlock } from './spinlock.ts';
+
+/** What a section must look at again whenever its slot was stored anew: a space's cached translations. */
+export interface SectionClient {
+  /** How many entries of this thread's sections are for this client. Owned by `Rcu`. */
+  sectionDepth: number;
+  /** The space's record, for whoever wants to nudge the section. */
+  readonly sectionMm: number;
+  /** Loads the generation with Atomics and drops what it makes stale. */
+  revalidate(): void;
+  /** The section is left: no cached translation may be used. */
+  deactivate(): void;
+}
+
+/** Frees the objects of one kind. */
+export interface Reclaimer {
+  /** Word through which retired objects are linked. */
+  linkOf(object: number): number;
+  free(object: number): void;
+  /** Puts this cpu's name on a retired object that it takes over from another cpu's list. */
+  markRetired(object: number): void;
+}
+
+const SPINS_BEFORE_WAIT = 100;
+const SPINS_BEFORE_NUDGE = 50;
+
+export class Rcu {
+  readonly cpu: Cpu;
+  /** Nesting of this thread's sections. */
+  depth = 0;
+  /** Counts the times the slot was stored: translations made under another value are void. */
+  sectionSerial = 0;
+  readonly #entered: SectionClient[] = [];
+  readonly #reclaimers: (Reclaimer | undefined)[] = new Array<Reclaimer | undefined>(RETIRE_KINDS).fill(undefined);
+  /** Nesting that `suspend` has put aside: not 0 while this thread sleeps, does I/O or runs a callback for a section. */
+  suspendedDepth = 0;
+  /** Makes a section that stays in one space without polling notice a wish for a grace period. Set by the paging room. */
+  nudge: (mm: number) => void = () => undefined;
+
+  constructor(cpu: Cpu) {
+    this.cpu = cpu;
+  }
+
+  registerReclaimer(kind: number, reclaimer: Reclaimer): void {
+    this.#reclaimers[kind] = reclaimer;
+  }
+
+  /* Sections. */
+
+  get inSection(): boolean {
+    return this.depth > 0;
+  }
+
+  enter(client: SectionClient): void {
+    if (this.suspendedDepth !== 0 && client.sectionMm !== 0) {
+      oops('H1', 'a callback (file system, pager) touched mapped memory while its thread was serving a fault');
+    }
+    if (this.depth++ === 0) {
+      this.#publish();
+      if (DEV) sectionEntered(this.cpu);
+    }
+    if (client.sectionDepth++ === 0) {
+      this.#entered.push(client);
+      poke(this.cpu.words, this.cpu.base + C_SECTION_MM, client.sectionMm);
+      client.revalidate();
+    }
+  }
+
+  leave(client: SectionClient): void {
+    if (--client.sectionDepth === 0) {
+      this.#entered.pop();
+      client.deactivate();
+    }
+    if (--this.depth === 0) {
+      this.#unpublish();
+      if (DEV) sectionLeft(this.cpu);
+    }
+  }
+
+  /** A quiescent point in the middle of a section: every translation made before is void. */
+  republish(): void {
+    this.#publish();
+    this.cpu.count(COUNTER['section.republished']);
+    for (const client of this.#entered) client.revalidate();
+  }
+
+  /** Leaves all nesting levels; what it returns goes to `resume`. Every translation made before is void. */
+  suspend(): number {
+    const depth = this.depth;
+    if (depth === 0) return 0;
+    this.depth = 0;
+    this.suspendedDepth = depth;
+    for (const client of this.#entered) client.deactivate();
+    this.#unpublish();
+    if (DEV) sectionLeft(this.cpu);
+    return depth;
+  }
+
+  resume(depth: number): void {
+    if (depth === 0) return;
+    this.depth = depth;
+    this.suspendedDepth = 0;
+    this.#publish();
+    if (DEV) sectionEntered(this.cpu);
+    for (const client of this.#entered) client.revalidate();
+  }
+
+  /** Runs `sleeper` outside every section of this thread. */
+  outside<T>(sleeper: () => T): T {
+    const was = this.suspend();
+    try {
+      return sleeper();
+    } finally {
+      this.resume(was);
+    }
+  }
+
+  /** Notes who is in the section, for stall reports (dev builds). */
+  noteStack(stack: string): void {
+    const { words, base } = this.cpu;
+    const length = Math.min(stack.length, STACK_CHARS - 1);
+    poke(words, base + C_STACK, length);
+    for (let i = 0; i < length; i++) poke(words, base + C_STACK + 1 + i, stack.charCodeAt(i));
+  }
+
+  #publish(): void {
+    const { words, base } = this.cpu;
+    store(words, base + C_SLOT, load(words, EPOCH) | 1); // then the generations: pairs with bump-then-scan in #elapsed
+    this.sectionSerial++;
+  }
+
+  #unpublish(): void {
+    const { words, base } = this.cpu;
+    store(words, base + C_SLOT, 0);
+    this.sectionSerial++;
+    if (peek(words, GRACE_WAITERS) !== 0) this.#wakeWaiters();
+  }
+
+  #wakeWaiters(): void {
+    const { words } = this.cpu;
+    store(words, GRACE, (load(words, GRACE) + 1) | 0);
+    notify(words, GRACE, Number.POSITIVE_INFINITY);
+  }
+
+  /* Grace periods. */
+
+  /** Starts one: its tag, to be handed to `elapsed`. */
+  startGracePeriod(): number {
+    const { words } = this.cpu;
+    const tag = load(words, EPOCH);
+    cas(words, EPOCH, tag, (tag + 2) | 0);
+    return tag;
+  }
+
+  elapsed(tag: number): boolean {
+    return this.#blocker(tag) === -1;
+  }
+
+  /**
+   * Waits until every section that was open has passed a quiescent point. Leaves this thread's own sections meanwhile. Throws
+   * ETIMEDOUT, naming the cpu, when one stays in its section for the machine's stall limit.
+   */
+  synchronize(): void {
+    const tag = this.startGracePeriod();
+    const was = this.suspend();
+    try {
+      this.#waitFor(tag);
+    } finally {
+      this.resume(was);
+    }
+  }
+
+  #waitFor(tag: number): void {
+    const { cpu } = this;
+    cpu.count(COUNTER['grace.waits']);
+    let blocker = this.#blocker(tag);
+    if (blocker === -1) return;
+    mightSleep(cpu, 'a grace period');
+    const since = now();
+    for (let spins = 0; blocker !== -1; spins++) {
+      if (spins % SPINS_BEFORE_NUDGE === SPINS_BEFORE_NUDGE - 1) this.#nudgeCpu(blocker);
+      if (spins < SPINS_BEFORE_WAIT) pause();
+      else this.#sleep(Math.min(1, 0.05 * (spins - SPINS_BEFORE_WAIT + 1)));
+      if (spins > SPINS_BEFORE_WAIT && now() - since > cpu.stallLimit) this.#stalled(blocker);
+      blocker = this.#blocker(tag);
+    }
+  }
+
+  #sleep(milliseconds: number): void {
+    const { cpu } = this;
+    if (!cpu.canBlock) throw new WouldBlock('synchronize', 'a grace period');
+    const seen = load(cpu.words, GRACE);
+    store(cpu.words, GRACE_WAITERS, 1);
+    wait(cpu.words, GRACE, seen, milliseconds);
+    store(cpu.words, GRACE_WAITERS, 0);
+  }
+
+  #nudgeCpu(id: number): void {
+    const mm = peek(this.cpu.words, cpuSlot(id) + C_SECTION_MM);
+    if (mm !== 0) this.nudge(mm);
+  }
+
+  #stalled(id: number): never {
+    this.cpu.count(COUNTER['grace.stalls']);
+    throw new VmError('ETIMEDOUT', 'synchronize', `no grace period for ${this.cpu.stallLimit} ms: ${this.describeSection(id)}`);
+  }
+
+  describeSection(id: number): string {
+    const { words } = this.cpu;
+    const base = cpuSlot(id);
+    let stack = '';
+    const length = peek(words, base + C_STACK);
+    for (let i = 0; i < length; i++) stack += String.fromCharCode(peek(words, base + C_STACK + 1 + i));
+    const where = stack === '' ? '' : `, entered at\n${stack}`;
+    return `cpu ${id} (thread ${peek(words, base + C_THREAD)}) has not left its section${where}`;
+  }
+
+  /** The first cpu still in a section that began at or before `tag`, or -1. */
+  #blocker(tag: number): number {
+    const { words } = this.cpu;
+    const used = load(words, CPUS_USED);
+    for (let id = 0; id < used; id++) {
+      const slot = load(words, cpuSlot(id) + C_SLOT);
+      if ((slot & 1) !== 0 && (((slot & ~1) - tag) | 0) <= 0) return id;
+    }
+    return -1;
+  }
+
+  /* Retiring. */
+
+  /** Hands an unhooked object over, to be freed after a grace period. */
+  retire(kind: number, object: number): void {
+    this.retireChain(kind, object, object, 1);
+  }
+
+  /** The same for a chain, already linked from `head` to `tail`. Never waits. */
+  retireChain(kind: number, head: number, tail: number, count: number): void {
+    const { cpu } = this;
+    const { words, base } = cpu;
+    const reclaimer = this.#reclaimer(kind);
+    spinLock(cpu, base + C_RETIRE_LOCK, CLASS_RETIRE);
+    poke(words, reclaimer.linkOf(tail), peek(words, base + C_RETIRE_OPEN + kind));
+    poke(words, base + C_RETIRE_OPEN + kind, head);
+    const open = peek(words, base + C_RETIRE_OPEN_COUNT) + count;
+    poke(words, base + C_RETIRE_OPEN_COUNT, open);
+    spinUnlock(cpu, base + C_RETIRE_LOCK);
+    cpu.countMany(COUNTER['retire.objects'], count);
+  }
+
+  /** Frees what has outlived its grace period, if enough has come together to be worth a look. */
+  pollRetired(): void {
+    const { words, base } = this.cpu;
+    if (peek(words, base + C_RETIRE_OPEN_COUNT) >= RETIRE_BATCH) this.freeRetired(this.cpu.id);
+  }
+
+  /** Frees what cpu `owner` has retired and nobody can reach any more; starts a grace period for the rest. Never waits. */
+  freeRetired(owner: number): number {
+    const { cpu } = this;
+    let freed = 0;
+    for (let round = 0; round < 2; round++) {
+      const base = cpuSlot(owner);
+      const lock = base + C_RETIRE_LOCK;
+      if (owner === cpu.id) spinLock(cpu, lock, CLASS_RETIRE);
+      else if (!spinTryLock(cpu, lock, CLASS_RETIRE)) return freed;
+      const heads = this.#takeElapsed(base);
+      if (heads !== undefined && owner !== cpu.id) this.#retag(heads);
+      this.#closeOpen(base);
+      spinUnlock(cpu, lock);
+      if (heads !== undefined) freed += this.#freeChains(heads);
+    }
+    return freed;
+  }
+
+  /** Empties a dead cpu's lists: its objects are found by their state words and retired anew. */
+  dropLists(dead: number): void {
+    const { words } = this.cpu;
+    const base = cpuSlot(dead);
+    spinLock(this.cpu, base + C_RETIRE_LOCK, CLASS_RETIRE);
+    for (let kind = 0; kind < RETIRE_KINDS; kind++) {
+      poke(words, base + C_RETIRE_OPEN + kind, 0);
+      poke(words, base + C_RETIRE_WAIT + kind, 0);
+    }
+    poke(words, base + C_RETIRE_OPEN_COUNT, 0);
+    poke(words, base + C_RETIRE_WAIT_COUNT, 0);
+    spinUnlock(this.cpu, base + C_RETIRE_LOCK);
+  }
+
+  /** Objects that wait for a grace period, on all cpus. */
+  pendingRetired(): number {
+    const { words } = this.cpu;
+    let sum = 0;
+    const used = load(words, CPUS_USED);
+    for (let id = 0; id < used; id++) {
+      sum += peek(words, cpuSlot(id) + C_RETIRE_OPEN_COUNT) + peek(words, cpuSlot(id) + C_RETIRE_WAIT_COUNT);
+    }
+    return sum;
+  }
+
+  /** Frees all cpus' lists as far as a few grace periods allow, waiting for them. Requires: may sleep. */
+  drain(): void {
+    for (let round = 0; round < 3 && this.pendingRetired() > 0; round++) {
+      this.freeAllRetired();
+      if (this.pendingRetired() === 0) return;
+      this.synchronize();
+      this.freeAllRetired();
+    }
+  }
+
+  freeAllRetired(): number {
+    let freed = 0;
+    const used = load(this.cpu.words, CPUS_USED);
+    for (let id = 0; id < used; id++) freed += this.freeRetired(id);
+    return freed;
+  }
+
+  /** Requires: retire lock. The heads of the waiting lists, if their grace period is over. */
+  #takeElapsed(base: number): number[] | undefined {
+    const { words } = this.cpu;
+    if (peek(words, base + C_RETIRE_WAIT_COUNT) === 0) return undefined;
+    if (!this.elapsed(peek(words, base + C_RETIRE_TAG))) return undefined;
+    const heads: number[] = [];
+    for (let kind = 0; kind < RETIRE_KINDS; kind++) {
+      heads.push(peek(words, base + C_RETIRE_WAIT + kind));
+      poke(words, base + C_RETIRE_WAIT + kind, 0);
+    }
+    poke(words, base + C_RETIRE_WAIT_COUNT, 0);
+    this.cpu.count(COUNTER['grace.periods']);
+    return heads;
+  }
+
+  /** Requires: retire lock. The open list begins to wait, if nothing waits before it. */
+  #closeOpen(base: number): void {
+    const { words } = this.cpu;
+    const open = peek(words, base + C_RETIRE_OPEN_COUNT);
+    if (open === 0 || peek(words, base + C_RETIRE_WAIT_COUNT) !== 0) return;
+    for (let kind = 0; kind < RETIRE_KINDS; kind++) {
+      poke(words, base + C_RETIRE_WAIT + kind, peek(words, base + C_RETIRE_OPEN + kind));
+      poke(words, base + C_RETIRE_OPEN + kind, 0);
+    }
+    poke(words, base + C_RETIRE_OPEN_COUNT, 0);
+    poke(words, base + C_RETIRE_WAIT_COUNT, open);
+    poke(words, base + C_RETIRE_TAG, this.startGracePeriod());
+  }
+
+  /** The objects change hands under the victim's lock: whoever reaps the victim must not find them any more. */
+  #retag(heads: readonly number[]): void {
+    const { words } = this.cpu;
+    heads.forEach((head, kind) => {
+      for (let object = head; object !== 0; object = peek(words, this.#reclaimer(kind).linkOf(object))) {
+        this.#reclaimer(kind).markRetired(object);
+      }
+    });
+  }
+
+  #freeChains(heads: number[]): number {
+    const { words } = this.cpu;
+    let freed = 0;
+    for (let kind = 0; kind < RETIRE_KINDS; kind++) {
+      let object = heads[kind] ?? 0;
+      if (object === 0) continue;
+      const reclaimer = this.#reclaimer(kind);
+      while (object !== 0) {
+        const next = peek(words, reclaimer.linkOf(object));
+        reclaimer.free(object);
+        object = next;
+        freed++;
+      }
+    }
+    return freed;
+  }
+
+  #reclaimer(kind: number): Reclaimer {
+    return this.#reclaimers[kind] ?? oops('rcu', `no reclaimer for kind ${kind}`);
+  }
+}

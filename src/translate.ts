@@ -1,0 +1,96 @@
+/**
+ * From virtual addresses to frames: the slow side of every access. A hit is decided in `Accessor`; what comes here is a TLB miss,
+ * a stale generation, an unaligned access or a bad address.
+ */
+import { cas, load } from '#atomics';
+import type { Vpn } from './base/brands.ts';
+import { NONE } from './base/brands.ts';
+import { SegmentationFault, VmError } from './base/errors.ts';
+import { ADDRESS_LIMIT, PAGE_MASK, PAGE_SIZE } from './base/limits.ts';
+import type { Faulter } from './fault/faulter.ts';
+import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_WRITE, ptePfn } from './paging/pte.ts';
+import { LEAF_PAGES } from './paging/table.layout.ts';
+import { TLB_MASK, type Tlb } from './paging/tlb.ts';
+import type { View } from './paging/view.ts';
+import type { Kernel } from './space/kernel.ts';
+import { COUNTER } from './trace/counters.ts';
+
+const WRITABLE: number = PTE_PRESENT | PTE_WRITE | PTE_DIRTY;
+/** Attempts to have two pages translated at the same instant. */
+const MAX_PAIR_ATTEMPTS = 1000;
+
+export class Translator {
+  readonly k: Kernel;
+  readonly view: View;
+  readonly #faulter: Faulter;
+  readonly #tlb: Tlb;
+
+  constructor(k: Kernel, view: View, faulter: Faulter) {
+    this.k = k;
+    this.view = view;
+    this.#faulter = faulter;
+    this.#tlb = view.tlb;
+  }
+
+  /**
+   * The byte position in the frames of `address`. Good until the next call that may sleep. Requires: a section. Throws
+   * SegmentationFault, BusError, ENOMEM, WouldBlock; EINVAL for what is no address.
+   */
+  translate(address: number, write: boolean, access: string): number {
+    checkAddress(address, access);
+    this.#poll();
+    const vpn = Math.floor(address / PAGE_SIZE) as Vpn;
+    if (!this.#hits(vpn, write) && !this.#walk(vpn, write)) {
+      this.k.cpu.checkAlive();
+      this.#faulter.fault(vpn, write, address, access);
+    }
+    return (this.#tlb.frames[vpn & TLB_MASK] as number) * 4 + (address & PAGE_MASK);
+  }
+
+  /**
+   * Makes both pages of an access that crosses a page boundary available at the same instant, before its first byte: a fault on the
+   * second one may sleep, which voids the translation of the first.
+   */
+  translatePair(address: number, length: number, write: boolean, access: string): void {
+    const second = Math.floor((address + length - 1) / PAGE_SIZE) * PAGE_SIZE;
+    const { rcu } = this.k;
+    for (let attempt = 0; attempt < MAX_PAIR_ATTEMPTS; attempt++) {
+      this.translate(address, write, access);
+      const serial = rcu.sectionSerial;
+      this.translate(second, write, access);
+      if (rcu.sectionSerial === serial) return;
+    }
+    throw new VmError('EAGAIN', access, 'both pages of the access could not be had at the same time', address);
+  }
+
+  /** A quiescent point, if the generation has moved on. */
+  #poll(): void {
+    if (load(this.k.words, this.view.generationIndex) !== this.view.generation) this.k.rcu.republish();
+  }
+
+  #hits(vpn: Vpn, write: boolean): boolean {
+    const slot = vpn & TLB_MASK;
+    return (write ? this.#tlb.writeTags[slot] : this.#tlb.readTags[slot]) === vpn * PAGE_SIZE;
+  }
+
+  /** What the hardware does on a TLB miss. */
+  #walk(vpn: Vpn, write: boolean): boolean {
+    const { k } = this;
+    k.cpu.count(COUNTER['tlb.misses']);
+    const leaf = k.tables.leafFor(this.view.mm, vpn);
+    if (leaf === NONE) return false;
+    const entry = k.tables.entries(leaf) + (vpn & (LEAF_PAGES - 1));
+    const pte = load(k.words, entry);
+    const wanted = write ? WRITABLE : PTE_PRESENT;
+    if ((pte & wanted) !== wanted) return false;
+    if ((pte & PTE_ACCESSED) === 0 && cas(k.words, entry, pte, pte | PTE_ACCESSED) !== pte) return false;
+    this.#tlb.fill(vpn, ptePfn(pte), (pte & WRITABLE) === WRITABLE);
+    return true;
+  }
+}
+
+function checkAddress(address: number, access: string): void {
+  if (!Number.isInteger(address)) throw new VmError('EINVAL', access, `${String(address)} is not an address`);
+  if (address < 0 || address >= ADDRESS_LIMIT) throw new SegmentationFault('SEGV_MAPERR', access, address);
+}
+

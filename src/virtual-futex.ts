@@ -1,0 +1,96 @@
+/** wait and notify on virtual addresses: which queue a word belongs to, and the comparison under its lock. */
+import { load } from '#atomics';
+import type { MappingRef, Vpn } from './base/brands.ts';
+import { NONE } from './base/brands.ts';
+import { SegmentationFault, VmError } from './base/errors.ts';
+import { PAGE_SIZE } from './base/limits.ts';
+import { MM_SERIAL } from './paging/mm.layout.ts';
+import type { View } from './paging/view.ts';
+import { rootOf } from './space/layout.ts';
+import type { Kernel } from './space/kernel.ts';
+import { checkMayWait, type FutexKey, futexEnqueue, futexSleep, futexWake } from './sync/futex.ts';
+import type { Translator } from './translate.ts';
+import { VM_SHARED } from './vma/vma.layout.ts';
+
+export interface FutexParts {
+  readonly k: Kernel;
+  readonly view: View;
+  readonly translator: Translator;
+  /** The frames. */
+  readonly words: Int32Array;
+}
+
+export function futexWait(
+  parts: FutexParts,
+  shared: boolean,
+  address: number,
+  expected: number,
+  timeout: number,
+): 'ok' | 'not-equal' | 'timed-out' {
+  const { k, view } = parts;
+  checkWord(address, 'wait');
+  if (typeof expected !== 'number' || !Number.isInteger(expected)) {
+    throw new VmError('EINVAL', 'wait', `${String(expected)} is not a 32-bit value`);
+  }
+  if (typeof timeout !== 'number' || Number.isNaN(timeout)) {
+    throw new VmError('EINVAL', 'wait', `${String(timeout)} is not a number of milliseconds`);
+  }
+  k.rcu.enter(view);
+  try {
+    const queued = enqueue(parts, address, expected | 0);
+    if (!queued) return 'not-equal';
+    checkMayWait(k.cpu, shared);
+    return k.rcu.outside(() => futexSleep(k.cpu, timeout));
+  } finally {
+    k.rcu.leave(view);
+  }
+}
+
+export function futexNotify({ k, view, translator }: FutexParts, address: number, count: number): number {
+  checkWord(address, 'notify');
+  if (typeof count !== 'number' || Number.isNaN(count) || count < 0) {
+    throw new VmError('EINVAL', 'notify', `${String(count)} is not a number of threads`);
+  }
+  k.rcu.enter(view);
+  try {
+    translator.translate(address, false, 'notify');
+    return futexWake(k.cpu, keyOf(k, view, address, 'notify'), count);
+  } finally {
+    k.rcu.leave(view);
+  }
+}
+
+/**
+ * The translation is made before the bucket's lock is taken, so under the lock the generation is looked at again: if the page has
+ * been replaced, a write to the new one may have been notified already.
+ */
+function enqueue({ k, view, translator, words }: FutexParts, address: number, expected: number): boolean {
+  for (;;) {
+    const at = translator.translate(address, false, 'wait') / 4;
+    const key = keyOf(k, view, address, 'wait');
+    let stale = false;
+    const queued = futexEnqueue(k.cpu, key, () => {
+      stale = load(k.words, view.generationIndex) !== view.generation;
+      return !stale && load(words, at) === expected;
+    });
+    if (!stale) return queued;
+  }
+}
+
+function keyOf(k: Kernel, view: View, address: number, access: string): FutexKey {
+  const vpn = Math.floor(address / PAGE_SIZE) as Vpn;
+  const vma = k.tree.find(rootOf(k, view.mm), vpn);
+  if (vma === NONE) throw new SegmentationFault('SEGV_MAPERR', access, address);
+  const mapping: MappingRef = k.vmas.mapping(vma);
+  if (mapping === NONE || (k.vmas.flags(vma) & VM_SHARED) === 0) {
+    return { owner: view.mm, serial: load(k.words, view.mm + MM_SERIAL), address };
+  }
+  const page = k.vmas.offset(vma) + (vpn - k.vmas.start(vma));
+  return { owner: mapping, serial: k.files.serial(mapping), address: page * PAGE_SIZE + (address % PAGE_SIZE) };
+}
+
+function checkWord(address: number, syscall: string): void {
+  if (!Number.isInteger(address) || address % 4 !== 0) {
+    throw new VmError('EINVAL', syscall, `${String(address)} is not the address of an aligned 32-bit word`);
+  }
+}

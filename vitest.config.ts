@@ -1,0 +1,19 @@
+// Unit and stress tests. Sources are imported as TypeScript with the 'dev' condition, so the runtime checks are on.
+import { defineConfig } from 'vitest/config';
+
+// 'dev' selects #lockdep and #dev; the others are vite's defaults, which a list given here replaces.
+const conditions = ['dev', 'module', 'node', 'development|production'];
+
+export default defineConfig({
+  resolve: { conditions },
+  ssr: { resolve: { conditions } },
+  test: {
+    include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
+    globalSetup: ['scripts/vitest-setup.mjs'],
+    // Tests start real worker_threads and block in Atomics.wait: each file gets a process of its own.
+    pool: 'forks',
+    maxWorkers: 2,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+  },
+});
