@@ -1,6 +1,6 @@
 /**
  * What `space.run` hands to its function: loads and stores of many types, little-endian, at any alignment. Each begins with the
- * hit path: one compare of the tag (which also refuses unaligned and odd addresses), one plain poll of the generation, the
+ * hit path: one conversion to an integer (`low`: the low 32 bits, which hold slot and offset), one compare of the tag (which also refuses unaligned and odd addresses), one plain poll of the generation, the
  * access. No Atomics, no allocation. The poll may be plain: a thread that learned of a change through any synchronising
  * operation is ordered after it; one that did not is racing, and its memory is safe by its epoch alone.
  *
@@ -33,114 +33,113 @@ import type { Rcu } from './sync/rcu.ts';
 import type { Translator } from './translate.ts';
 import type { FrameViews } from './views.ts';
 
-const PER_PAGE: number = 1 / PAGE_SIZE;
 const LITTLE = true;
 
 export class Accessor {
-  readonly #words: Int32Array;
-  readonly #generation: number;
-  readonly #view: View;
-  readonly #rcu: Rcu;
-  readonly #translator: Translator;
-  readonly #readTags: Float64Array;
-  readonly #writeTags: Float64Array;
-  readonly #frames: Int32Array;
-  readonly #u8: Uint8Array;
-  readonly #u16: Uint16Array;
-  readonly #i32: Int32Array;
-  readonly #f32: Float32Array;
-  readonly #f64: Float64Array;
-  readonly #data: DataView;
+  private readonly _words: Int32Array;
+  private readonly _generation: number;
+  private readonly _view: View;
+  private readonly _rcu: Rcu;
+  private readonly _translator: Translator;
+  private readonly _readTags: Float64Array;
+  private readonly _writeTags: Float64Array;
+  private readonly _frames: Int32Array;
+  private readonly _u8: Uint8Array;
+  private readonly _u16: Uint16Array;
+  private readonly _i32: Int32Array;
+  private readonly _f32: Float32Array;
+  private readonly _f64: Float64Array;
+  private readonly _data: DataView;
   /** For accesses that cross a page boundary. */
-  readonly #scratch = new DataView(new ArrayBuffer(8));
+  private readonly _scratch = new DataView(new ArrayBuffer(8));
 
   constructor(words: Int32Array, rcu: Rcu, translator: Translator, frames: FrameViews) {
     const { view } = translator;
-    this.#words = words;
-    this.#rcu = rcu;
-    this.#view = view;
-    this.#generation = view.generationIndex;
-    this.#translator = translator;
-    this.#readTags = view.tlb.readTags;
-    this.#writeTags = view.tlb.writeTags;
-    this.#frames = view.tlb.frames;
-    this.#u8 = frames.u8;
-    this.#u16 = frames.u16;
-    this.#i32 = frames.i32;
-    this.#f32 = frames.f32;
-    this.#f64 = frames.f64;
-    this.#data = frames.view;
+    this._words = words;
+    this._rcu = rcu;
+    this._view = view;
+    this._generation = view.generationIndex;
+    this._translator = translator;
+    this._readTags = view.tlb.readTags;
+    this._writeTags = view.tlb.writeTags;
+    this._frames = view.tlb.frames;
+    this._u8 = frames.u8;
+    this._u16 = frames.u16;
+    this._i32 = frames.i32;
+    this._f32 = frames.f32;
+    this._f64 = frames.f64;
+    this._data = frames.view;
   }
 
   /** Unsigned byte. */
   load8(address: number): number {
-    const slot = (address * PER_PAGE) & TLB_MASK;
-    const offset = address & 4095;
-    if (this.#readTags[slot] === address - offset && peek(this.#words, this.#generation) === this.#view.generation) {
-      return data8(this.#u8, (this.#frames[slot] as number) * 4 + offset);
+    const low = address | 0;
+    const slot = (low >>> 12) & TLB_MASK;
+    if (this._readTags[slot] === address - (low & 4095) && peek(this._words, this._generation) === this._view.generation) {
+      return data8(this._u8, (this._frames[slot] as number) * 4 + (low & 4095));
     }
-    return this.#slowRead(address, 1, 'load8').getUint8(this.#at);
+    return this._slowRead(address, 1, 'load8').getUint8(this._at);
   }
 
   store8(address: number, value: number): void {
-    const slot = (address * PER_PAGE) & TLB_MASK;
-    const offset = address & 4095;
-    if (this.#writeTags[slot] === address - offset && peek(this.#words, this.#generation) === this.#view.generation) {
-      setData8(this.#u8, (this.#frames[slot] as number) * 4 + offset, value);
+    const low = address | 0;
+    const slot = (low >>> 12) & TLB_MASK;
+    if (this._writeTags[slot] === address - (low & 4095) && peek(this._words, this._generation) === this._view.generation) {
+      setData8(this._u8, (this._frames[slot] as number) * 4 + (low & 4095), value);
     } else {
-      this.#slowWrite(address, 1, 'store8').setUint8(this.#at, value);
+      this._slowWrite(address, 1, 'store8').setUint8(this._at, value);
     }
   }
 
   /** Unsigned 16 bits. */
   load16(address: number): number {
-    const slot = (address * PER_PAGE) & TLB_MASK;
-    const offset = address & 4095;
+    const low = address | 0;
+    const slot = (low >>> 12) & TLB_MASK;
     if (
-      this.#readTags[slot] === address - (offset & 4094) &&
-      peek(this.#words, this.#generation) === this.#view.generation
+      this._readTags[slot] === address - (low & 4094) &&
+      peek(this._words, this._generation) === this._view.generation
     ) {
-      return data16(this.#u16, (this.#frames[slot] as number) * 2 + (offset >> 1));
+      return data16(this._u16, (this._frames[slot] as number) * 2 + ((low & 4095) >> 1));
     }
-    return this.#slowRead(address, 2, 'load16').getUint16(this.#at, LITTLE);
+    return this._slowRead(address, 2, 'load16').getUint16(this._at, LITTLE);
   }
 
   store16(address: number, value: number): void {
-    const slot = (address * PER_PAGE) & TLB_MASK;
-    const offset = address & 4095;
+    const low = address | 0;
+    const slot = (low >>> 12) & TLB_MASK;
     if (
-      this.#writeTags[slot] === address - (offset & 4094) &&
-      peek(this.#words, this.#generation) === this.#view.generation
+      this._writeTags[slot] === address - (low & 4094) &&
+      peek(this._words, this._generation) === this._view.generation
     ) {
-      setData16(this.#u16, (this.#frames[slot] as number) * 2 + (offset >> 1), value);
+      setData16(this._u16, (this._frames[slot] as number) * 2 + ((low & 4095) >> 1), value);
     } else {
-      this.#storeAcross(address, 2, 'store16', value);
+      this._storeAcross(address, 2, 'store16', value);
     }
   }
 
   /** Signed 32 bits. */
   load32(address: number): number {
-    const slot = (address * PER_PAGE) & TLB_MASK;
-    const offset = address & 4095;
+    const low = address | 0;
+    const slot = (low >>> 12) & TLB_MASK;
     if (
-      this.#readTags[slot] === address - (offset & 4092) &&
-      peek(this.#words, this.#generation) === this.#view.generation
+      this._readTags[slot] === address - (low & 4092) &&
+      peek(this._words, this._generation) === this._view.generation
     ) {
-      return data32(this.#i32, (this.#frames[slot] as number) + (offset >> 2));
+      return data32(this._i32, (this._frames[slot] as number) + ((low & 4095) >> 2));
     }
-    return this.#slowRead(address, 4, 'load32').getInt32(this.#at, LITTLE);
+    return this._slowRead(address, 4, 'load32').getInt32(this._at, LITTLE);
   }
 
   store32(address: number, value: number): void {
-    const slot = (address * PER_PAGE) & TLB_MASK;
-    const offset = address & 4095;
+    const low = address | 0;
+    const slot = (low >>> 12) & TLB_MASK;
     if (
-      this.#writeTags[slot] === address - (offset & 4092) &&
-      peek(this.#words, this.#generation) === this.#view.generation
+      this._writeTags[slot] === address - (low & 4092) &&
+      peek(this._words, this._generation) === this._view.generation
     ) {
-      setData32(this.#i32, (this.#frames[slot] as number) + (offset >> 2), value);
+      setData32(this._i32, (this._frames[slot] as number) + ((low & 4095) >> 2), value);
     } else {
-      this.#storeAcross(address, 4, 'store32', value);
+      this._storeAcross(address, 4, 'store32', value);
     }
   }
 
@@ -151,64 +150,64 @@ export class Accessor {
 
   /** Signed 64 bits, as two 32-bit halves: not one atomic access. */
   loadI64(address: number): bigint {
-    return this.#slowRead(address, 8, 'loadI64').getBigInt64(this.#at, LITTLE);
+    return this._slowRead(address, 8, 'loadI64').getBigInt64(this._at, LITTLE);
   }
 
   storeI64(address: number, value: bigint): void {
     if (typeof value !== 'bigint') throw new VmError('EINVAL', 'storeI64', 'the value must be a bigint');
-    this.#scratch.setBigInt64(0, value, LITTLE);
-    this.#writeScratch(address, 8, 'storeI64');
+    this._scratch.setBigInt64(0, value, LITTLE);
+    this._writeScratch(address, 8, 'storeI64');
   }
 
   loadF32(address: number): number {
-    const slot = (address * PER_PAGE) & TLB_MASK;
-    const offset = address & 4095;
+    const low = address | 0;
+    const slot = (low >>> 12) & TLB_MASK;
     if (
-      this.#readTags[slot] === address - (offset & 4092) &&
-      peek(this.#words, this.#generation) === this.#view.generation
+      this._readTags[slot] === address - (low & 4092) &&
+      peek(this._words, this._generation) === this._view.generation
     ) {
-      return dataF32(this.#f32, (this.#frames[slot] as number) + (offset >> 2));
+      return dataF32(this._f32, (this._frames[slot] as number) + ((low & 4095) >> 2));
     }
-    return this.#slowRead(address, 4, 'loadF32').getFloat32(this.#at, LITTLE);
+    return this._slowRead(address, 4, 'loadF32').getFloat32(this._at, LITTLE);
   }
 
   storeF32(address: number, value: number): void {
-    const slot = (address * PER_PAGE) & TLB_MASK;
-    const offset = address & 4095;
+    const low = address | 0;
+    const slot = (low >>> 12) & TLB_MASK;
     if (
-      this.#writeTags[slot] === address - (offset & 4092) &&
-      peek(this.#words, this.#generation) === this.#view.generation
+      this._writeTags[slot] === address - (low & 4092) &&
+      peek(this._words, this._generation) === this._view.generation
     ) {
-      setDataF32(this.#f32, (this.#frames[slot] as number) + (offset >> 2), value);
+      setDataF32(this._f32, (this._frames[slot] as number) + ((low & 4095) >> 2), value);
     } else {
-      this.#scratch.setFloat32(0, value, LITTLE);
-      this.#writeScratch(address, 4, 'storeF32');
+      this._scratch.setFloat32(0, value, LITTLE);
+      this._writeScratch(address, 4, 'storeF32');
     }
   }
 
   loadF64(address: number): number {
-    const slot = (address * PER_PAGE) & TLB_MASK;
-    const offset = address & 4095;
+    const low = address | 0;
+    const slot = (low >>> 12) & TLB_MASK;
     if (
-      this.#readTags[slot] === address - (offset & 4088) &&
-      peek(this.#words, this.#generation) === this.#view.generation
+      this._readTags[slot] === address - (low & 4088) &&
+      peek(this._words, this._generation) === this._view.generation
     ) {
-      return dataF64(this.#f64, ((this.#frames[slot] as number) >> 1) + (offset >> 3));
+      return dataF64(this._f64, ((this._frames[slot] as number) >> 1) + ((low & 4095) >> 3));
     }
-    return this.#slowRead(address, 8, 'loadF64').getFloat64(this.#at, LITTLE);
+    return this._slowRead(address, 8, 'loadF64').getFloat64(this._at, LITTLE);
   }
 
   storeF64(address: number, value: number): void {
-    const slot = (address * PER_PAGE) & TLB_MASK;
-    const offset = address & 4095;
+    const low = address | 0;
+    const slot = (low >>> 12) & TLB_MASK;
     if (
-      this.#writeTags[slot] === address - (offset & 4088) &&
-      peek(this.#words, this.#generation) === this.#view.generation
+      this._writeTags[slot] === address - (low & 4088) &&
+      peek(this._words, this._generation) === this._view.generation
     ) {
-      setDataF64(this.#f64, ((this.#frames[slot] as number) >> 1) + (offset >> 3), value);
+      setDataF64(this._f64, ((this._frames[slot] as number) >> 1) + ((low & 4095) >> 3), value);
     } else {
-      this.#scratch.setFloat64(0, value, LITTLE);
-      this.#writeScratch(address, 8, 'storeF64');
+      this._scratch.setFloat64(0, value, LITTLE);
+      this._writeScratch(address, 8, 'storeF64');
     }
   }
 
@@ -216,80 +215,80 @@ export class Accessor {
    * must not see an old translation [C6]. */
 
   atomicLoad32(address: number): number {
-    return load(this.#i32, this.#word(address, false, 'atomicLoad32'));
+    return load(this._i32, this._word(address, false, 'atomicLoad32'));
   }
   atomicStore32(address: number, value: number): void {
-    store(this.#i32, this.#word(address, true, 'atomicStore32'), value);
+    store(this._i32, this._word(address, true, 'atomicStore32'), value);
   }
   /** Compare and swap; returns the value found. */
   cas32(address: number, expected: number, value: number): number {
-    return cas(this.#i32, this.#word(address, true, 'cas32'), expected | 0, value);
+    return cas(this._i32, this._word(address, true, 'cas32'), expected | 0, value);
   }
   /** Returns the value before. */
   add32(address: number, delta: number): number {
-    return add(this.#i32, this.#word(address, true, 'add32'), delta);
+    return add(this._i32, this._word(address, true, 'add32'), delta);
   }
   /** Returns the value before. */
   exchange32(address: number, value: number): number {
-    return exchange(this.#i32, this.#word(address, true, 'exchange32'), value);
+    return exchange(this._i32, this._word(address, true, 'exchange32'), value);
   }
 
   /* The slow side. */
 
   /** Where the bytes of the last slow access are, in the view that was returned. */
-  #at = 0;
+  private _at = 0;
 
-  #word(address: number, write: boolean, access: string): number {
-    this.#checkInside(access);
+  private _word(address: number, write: boolean, access: string): number {
+    this._checkInside(access);
     if ((address & 3) !== 0) throw new VmError('EINVAL', access, 'atomic accesses must be aligned to 4 bytes', address);
-    return this.#translator.translate(address, write, access) / 4;
+    return this._translator.translate(address, write, access) / 4;
   }
 
-  #slowRead(address: number, size: number, access: string): DataView {
-    this.#checkInside(access);
+  private _slowRead(address: number, size: number, access: string): DataView {
+    this._checkInside(access);
     if ((address & PAGE_MASK) + size <= PAGE_SIZE) {
-      this.#at = this.#translator.translate(address, false, access);
-      return this.#data;
+      this._at = this._translator.translate(address, false, access);
+      return this._data;
     }
-    this.#translator.translatePair(address, size, false, access);
+    this._translator.translatePair(address, size, false, access);
     for (let i = 0; i < size; i++) {
-      this.#scratch.setUint8(i, data8(this.#u8, this.#translated(address + i)));
+      this._scratch.setUint8(i, data8(this._u8, this._translated(address + i)));
     }
-    this.#at = 0;
-    return this.#scratch;
+    this._at = 0;
+    return this._scratch;
   }
 
   /** Requires: size 1, or a page boundary not crossed. */
-  #slowWrite(address: number, size: number, access: string): DataView {
-    this.#checkInside(access);
+  private _slowWrite(address: number, size: number, access: string): DataView {
+    this._checkInside(access);
     if ((address & PAGE_MASK) + size > PAGE_SIZE) oops('access', 'a write across pages needs its bytes first');
-    this.#at = this.#translator.translate(address, true, access);
-    return this.#data;
+    this._at = this._translator.translate(address, true, access);
+    return this._data;
   }
 
-  #storeAcross(address: number, size: 2 | 4, access: string, value: number): void {
-    this.#scratch.setInt32(0, value, LITTLE);
-    this.#writeScratch(address, size, access);
+  private _storeAcross(address: number, size: 2 | 4, access: string, value: number): void {
+    this._scratch.setInt32(0, value, LITTLE);
+    this._writeScratch(address, size, access);
   }
 
-  #writeScratch(address: number, size: number, access: string): void {
-    this.#checkInside(access);
+  private _writeScratch(address: number, size: number, access: string): void {
+    this._checkInside(access);
     if ((address & PAGE_MASK) + size <= PAGE_SIZE) {
-      const at = this.#translator.translate(address, true, access);
-      for (let i = 0; i < size; i++) setData8(this.#u8, at + i, this.#scratch.getUint8(i));
+      const at = this._translator.translate(address, true, access);
+      for (let i = 0; i < size; i++) setData8(this._u8, at + i, this._scratch.getUint8(i));
       return;
     }
-    this.#translator.translatePair(address, size, true, access);
-    for (let i = 0; i < size; i++) setData8(this.#u8, this.#translated(address + i), this.#scratch.getUint8(i));
+    this._translator.translatePair(address, size, true, access);
+    for (let i = 0; i < size; i++) setData8(this._u8, this._translated(address + i), this._scratch.getUint8(i));
   }
 
   /** Requires: translated before, with no sleep since. */
-  #translated(address: number): number {
-    return (this.#frames[(address * PER_PAGE) & TLB_MASK] as number) * 4 + (address & PAGE_MASK);
+  private _translated(address: number): number {
+    return (this._frames[(address >>> 12) & TLB_MASK] as number) * 4 + (address & PAGE_MASK);
   }
 
-  #checkInside(access: string): void {
-    if (!this.#rcu.inSection || this.#view.sectionDepth === 0) {
+  private _checkInside(access: string): void {
+    if (!this._rcu.inSection || this._view.sectionDepth === 0) {
       throw new VmError('EINVAL', access, 'the accessor is only valid inside run(); use the same method of the space');
     }
   }

@@ -76,15 +76,15 @@ export interface SpaceHost {
 export class Space {
   /** Cloneable: post it to a Worker and call `attachSpace` there. */
   readonly handle: SpaceHandle;
-  readonly #host: SpaceHost;
-  readonly #k: Kernel;
-  readonly #mm: MmRef;
-  readonly #view: View;
-  readonly #faulter: Faulter;
-  readonly #translator: Translator;
-  readonly #accessor: Accessor;
-  readonly #bulk: BulkAccess;
-  #closed = false;
+  private readonly _host: SpaceHost;
+  private readonly _k: Kernel;
+  private readonly _mm: MmRef;
+  private readonly _view: View;
+  private readonly _faulter: Faulter;
+  private readonly _translator: Translator;
+  private readonly _accessor: Accessor;
+  private readonly _bulk: BulkAccess;
+  private _closed = false;
 
   /** Internal: use `machine.createSpace()` or `attachSpace(handle)`. */
   constructor(host: SpaceHost, handle: SpaceHandle) {
@@ -92,14 +92,14 @@ export class Space {
     const protocol = designById(peek(k.words, H_DESIGN));
     if (protocol === undefined) oops('machine', 'its design is not in this build');
     this.handle = handle;
-    this.#host = host;
-    this.#k = k;
-    this.#mm = handle.space as MmRef;
-    this.#view = new View(k.cpu, this.#mm);
-    this.#faulter = new Faulter(k, this.#mm, this.#view, protocol);
-    this.#translator = new Translator(k, this.#view, this.#faulter);
-    this.#accessor = new Accessor(k.words, k.rcu, this.#translator, host.views);
-    this.#bulk = new BulkAccess(this.#translator, host.views);
+    this._host = host;
+    this._k = k;
+    this._mm = handle.space as MmRef;
+    this._view = new View(k.cpu, this._mm);
+    this._faulter = new Faulter(k, this._mm, this._view, protocol);
+    this._translator = new Translator(k, this._view, this._faulter);
+    this._accessor = new Accessor(k.words, k.rcu, this._translator, host.views);
+    this._bulk = new BulkAccess(this._translator, host.views);
   }
 
   /* Layout. */
@@ -109,19 +109,19 @@ export class Space {
    * (shared and writable, but the file is not), EBADF (no file, or a closed one), EPERM (below the lowest address), EOVERFLOW.
    */
   mmap(options: MmapOptions): number {
-    this.#check('mmap');
+    this._check('mmap');
     if (typeof options !== 'object' || options === null) throw new VmError('EINVAL', 'mmap', 'options must be an object');
     const { addr = 0, length, prot, flags, file, offset = 0 } = options;
-    const mapping = file === undefined ? NONE : this.#mappingOf(file);
+    const mapping = file === undefined ? NONE : this._mappingOf(file);
     const request = mapRequest({ addr, length, prot, flags, offset, mapping: mapping as never });
-    return this.#outside(() => mapPages(this.#k, this.#mm, request)) * PAGE_SIZE;
+    return this._outside(() => mapPages(this._k, this._mm, request)) * PAGE_SIZE;
   }
 
   /** Unmaps whole pages; holes in the range are allowed. munmap(2). Throws EINVAL, ENOMEM (a split needs a record). */
   munmap(address: number, length: number): void {
-    this.#check('munmap');
+    this._check('munmap');
     const { start, end } = pageRange(address, length, 'munmap', 'EINVAL');
-    this.#outside(() => unmapPages(this.#k, this.#mm, start as Vpn, end as Vpn));
+    this._outside(() => unmapPages(this._k, this._mm, start as Vpn, end as Vpn));
   }
 
   /**
@@ -130,24 +130,24 @@ export class Space {
    * section: the new rights are in force for every translation made from now on).
    */
   mprotect(address: number, length: number, prot: number): void {
-    this.#check('mprotect');
+    this._check('mprotect');
     const rights = checkProt(prot, 'mprotect');
     if (byteCount(length, 'length', 'mprotect') === 0) {
       pageRange(address, PAGE_SIZE, 'mprotect', 'ENOMEM');
       return;
     }
     const { start, end } = pageRange(address, length, 'mprotect', 'ENOMEM');
-    this.#outside(() => protectRange(this.#k, this.#mm, start as Vpn, end as Vpn, rights));
+    this._outside(() => protectRange(this._k, this._mm, start as Vpn, end as Vpn, rights));
   }
 
   /** One consistent view of the whole layout, in address order. */
   maps(): Mapping[] {
-    this.#check('maps');
-    const { vmas, tree, rcu } = this.#k;
+    this._check('maps');
+    const { vmas, tree, rcu } = this._k;
     const out: Mapping[] = [];
-    rcu.enter(this.#view);
+    rcu.enter(this._view);
     try {
-      tree.forEach(rootOf(this.#k, this.#mm), 0, VPN_LIMIT, (v) => {
+      tree.forEach(rootOf(this._k, this._mm), 0, VPN_LIMIT, (v) => {
         const mapping = vmas.mapping(v);
         const flags = vmas.flags(v);
         out.push({
@@ -160,32 +160,32 @@ export class Space {
         });
       });
     } finally {
-      rcu.leave(this.#view);
+      rcu.leave(this._view);
     }
     return out;
   }
 
   /** Changes whenever the layout does: equal before and after means that nothing was mapped, unmapped or protected between. */
   sequence(): number {
-    this.#check('sequence');
-    return load(this.#k.words, this.#mm + MM_SEQUENCE);
+    this._check('sequence');
+    return load(this._k.words, this._mm + MM_SEQUENCE);
   }
 
   counters(): SpaceCounters {
-    this.#check('counters');
-    const { words, floats, tables, rcu } = this.#k;
+    this._check('counters');
+    const { words, floats, tables, rcu } = this._k;
     let residentPages = 0;
-    rcu.enter(this.#view);
+    rcu.enter(this._view);
     try {
-      tables.forEachLeaf(this.#mm, 0 as Vpn, VPN_LIMIT as Vpn, (leaf) => {
+      tables.forEachLeaf(this._mm, 0 as Vpn, VPN_LIMIT as Vpn, (leaf) => {
         residentPages += tables.used(leaf);
       });
     } finally {
-      rcu.leave(this.#view);
+      rcu.leave(this._view);
     }
     return {
-      mappings: peek(words, this.#mm + MM_MAP_COUNT),
-      mappedBytes: peekF64(floats, (this.#mm + MM_MAPPED_PAGES) >> 1) * PAGE_SIZE,
+      mappings: peek(words, this._mm + MM_MAP_COUNT),
+      mappedBytes: peekF64(floats, (this._mm + MM_MAPPED_PAGES) >> 1) * PAGE_SIZE,
       residentPages,
     };
   }
@@ -197,119 +197,119 @@ export class Space {
    * (faults, mprotect, wait) leaves the section while it does. A promise from `fn` is EINVAL: a section cannot outlast the call.
    */
   run<T>(fn: (memory: Accessor) => T): T {
-    this.#check('run');
-    const { rcu } = this.#k;
+    this._check('run');
+    const { rcu } = this._k;
     if (DEV && rcu.depth === 0) rcu.noteStack(new Error('run').stack ?? '');
-    rcu.enter(this.#view);
+    rcu.enter(this._view);
     try {
-      const result = fn(this.#accessor);
+      const result = fn(this._accessor);
       if (isPromise(result)) {
         result.then(undefined, () => undefined);
         throw new VmError('EINVAL', 'run', 'the function returned a promise; sections are synchronous');
       }
       return result;
     } finally {
-      rcu.leave(this.#view);
+      rcu.leave(this._view);
     }
   }
 
   load8(address: number): number {
-    this.#enter('load8');
+    this._enter('load8');
     try {
-      return this.#accessor.load8(address);
+      return this._accessor.load8(address);
     } finally {
-      this.#leave();
+      this._leave();
     }
   }
   store8(address: number, value: number): void {
-    this.#enter('store8');
+    this._enter('store8');
     try {
-      this.#accessor.store8(address, value);
+      this._accessor.store8(address, value);
     } finally {
-      this.#leave();
+      this._leave();
     }
   }
   load16(address: number): number {
-    this.#enter('load16');
+    this._enter('load16');
     try {
-      return this.#accessor.load16(address);
+      return this._accessor.load16(address);
     } finally {
-      this.#leave();
+      this._leave();
     }
   }
   store16(address: number, value: number): void {
-    this.#enter('store16');
+    this._enter('store16');
     try {
-      this.#accessor.store16(address, value);
+      this._accessor.store16(address, value);
     } finally {
-      this.#leave();
+      this._leave();
     }
   }
   load32(address: number): number {
-    this.#enter('load32');
+    this._enter('load32');
     try {
-      return this.#accessor.load32(address);
+      return this._accessor.load32(address);
     } finally {
-      this.#leave();
+      this._leave();
     }
   }
   store32(address: number, value: number): void {
-    this.#enter('store32');
+    this._enter('store32');
     try {
-      this.#accessor.store32(address, value);
+      this._accessor.store32(address, value);
     } finally {
-      this.#leave();
+      this._leave();
     }
   }
   loadU32(address: number): number {
     return this.load32(address) >>> 0;
   }
   loadI64(address: number): bigint {
-    this.#enter('loadI64');
+    this._enter('loadI64');
     try {
-      return this.#accessor.loadI64(address);
+      return this._accessor.loadI64(address);
     } finally {
-      this.#leave();
+      this._leave();
     }
   }
   storeI64(address: number, value: bigint): void {
-    this.#enter('storeI64');
+    this._enter('storeI64');
     try {
-      this.#accessor.storeI64(address, value);
+      this._accessor.storeI64(address, value);
     } finally {
-      this.#leave();
+      this._leave();
     }
   }
   loadF32(address: number): number {
-    this.#enter('loadF32');
+    this._enter('loadF32');
     try {
-      return this.#accessor.loadF32(address);
+      return this._accessor.loadF32(address);
     } finally {
-      this.#leave();
+      this._leave();
     }
   }
   storeF32(address: number, value: number): void {
-    this.#enter('storeF32');
+    this._enter('storeF32');
     try {
-      this.#accessor.storeF32(address, value);
+      this._accessor.storeF32(address, value);
     } finally {
-      this.#leave();
+      this._leave();
     }
   }
   loadF64(address: number): number {
-    this.#enter('loadF64');
+    this._enter('loadF64');
     try {
-      return this.#accessor.loadF64(address);
+      return this._accessor.loadF64(address);
     } finally {
-      this.#leave();
+      this._leave();
     }
   }
   storeF64(address: number, value: number): void {
-    this.#enter('storeF64');
+    this._enter('storeF64');
     try {
-      this.#accessor.storeF64(address, value);
+      this._accessor.storeF64(address, value);
     } finally {
-      this.#leave();
+      this._leave();
     }
   }
   atomicLoad32(address: number): number {
@@ -333,41 +333,41 @@ export class Space {
    * (SegmentationFault, BusError: code EFAULT) if it is the first byte.
    */
   read(address: number, target: Uint8Array): number {
-    this.#enter('read');
+    this._enter('read');
     try {
-      return this.#bulk.read(address, target);
+      return this._bulk.read(address, target);
     } finally {
-      this.#leave();
+      this._leave();
     }
   }
 
   /** Copies `source` into the space. As `read`. */
   write(address: number, source: Uint8Array): number {
-    this.#enter('write');
+    this._enter('write');
     try {
-      return this.#bulk.write(address, source);
+      return this._bulk.write(address, source);
     } finally {
-      this.#leave();
+      this._leave();
     }
   }
 
   /** Copies within the space; the ranges may overlap. As `read`; with an overlap that forces backward copying, all or EFAULT. */
   copy(target: number, source: number, length: number): number {
-    this.#enter('copy');
+    this._enter('copy');
     try {
-      return this.#bulk.copy(target, source, length);
+      return this._bulk.copy(target, source, length);
     } finally {
-      this.#leave();
+      this._leave();
     }
   }
 
   /** Sets `length` bytes to `value`. As `write`. */
   fill(address: number, length: number, value: number): number {
-    this.#enter('fill');
+    this._enter('fill');
     try {
-      return this.#bulk.fill(address, length, value);
+      return this._bulk.fill(address, length, value);
     } finally {
-      this.#leave();
+      this._leave();
     }
   }
 
@@ -378,14 +378,14 @@ export class Space {
   async populate(address: number, length: number): Promise<number> {
     byteCount(length, 'length', 'populate');
     for (let done = 0; ; ) {
-      this.#enter('populate');
+      this._enter('populate');
       try {
-        done += this.#bulk.prefault(address + done, length - done);
+        done += this._bulk.prefault(address + done, length - done);
         return done;
       } catch (error) {
         if (!(error instanceof WouldBlock)) throw error;
       } finally {
-        this.#leave();
+        this._leave();
       }
       await new Promise((resolve) => setTimeout(resolve, POPULATE_RETRY_MS));
     }
@@ -399,22 +399,22 @@ export class Space {
    * not shared.
    */
   wait(address: number, expected: number, timeout: number = Number.POSITIVE_INFINITY): 'ok' | 'not-equal' | 'timed-out' {
-    this.#check('wait');
-    const parts = { k: this.#k, view: this.#view, translator: this.#translator, words: this.#host.views.i32 };
-    return futexWait(parts, this.#host.shared, address, expected, timeout);
+    this._check('wait');
+    const parts = { k: this._k, view: this._view, translator: this._translator, words: this._host.views.i32 };
+    return futexWait(parts, this._host.shared, address, expected, timeout);
   }
 
   /** FUTEX_WAKE: wakes up to `count` threads that wait on the word, in any space that maps the same shared page. */
   notify(address: number, count: number = Number.POSITIVE_INFINITY): number {
-    this.#check('notify');
-    const parts = { k: this.#k, view: this.#view, translator: this.#translator, words: this.#host.views.i32 };
+    this._check('notify');
+    const parts = { k: this._k, view: this._view, translator: this._translator, words: this._host.views.i32 };
     return futexNotify(parts, address, count);
   }
 
   /* Life. */
 
   get closed(): boolean {
-    return this.#closed;
+    return this._closed;
   }
 
   /**
@@ -422,61 +422,61 @@ export class Space {
    * on the same space, EBUSY while the thread is in another section.
    */
   close(): void {
-    if (this.#closed) return;
-    if (this.#view.sectionDepth > 0) throw new VmError('EDEADLK', 'close', 'the space is closed inside its own run()');
-    this.#closed = true;
-    this.#host.spaceClosed(this);
+    if (this._closed) return;
+    if (this._view.sectionDepth > 0) throw new VmError('EDEADLK', 'close', 'the space is closed inside its own run()');
+    this._closed = true;
+    this._host.spaceClosed(this);
   }
 
   /** The tree of VMAs, for people. */
   dump(): string {
-    this.#check('dump');
-    const { rcu, tree } = this.#k;
-    rcu.enter(this.#view);
+    this._check('dump');
+    const { rcu, tree } = this._k;
+    rcu.enter(this._view);
     try {
-      return tree.dump(rootOf(this.#k, this.#mm));
+      return tree.dump(rootOf(this._k, this._mm));
     } finally {
-      rcu.leave(this.#view);
+      rcu.leave(this._view);
     }
   }
 
   /** Checks the structure of the tree; throws an Oops that names the broken rule. */
   validate(): void {
-    this.#check('validate');
-    const { rcu, tree } = this.#k;
-    rcu.enter(this.#view);
+    this._check('validate');
+    const { rcu, tree } = this._k;
+    rcu.enter(this._view);
     try {
-      tree.validate(rootOf(this.#k, this.#mm), { allowDetached: true });
+      tree.validate(rootOf(this._k, this._mm), { allowDetached: true });
     } finally {
-      rcu.leave(this.#view);
+      rcu.leave(this._view);
     }
   }
 
   /** Layout calls may sleep: they leave every section of this thread first. */
-  #outside<T>(call: () => T): T {
-    const { rcu } = this.#k;
+  private _outside<T>(call: () => T): T {
+    const { rcu } = this._k;
     if (rcu.suspendedDepth !== 0) oops('H1', 'a callback changed the layout while its thread was serving a fault');
     return rcu.outside(call);
   }
 
-  #mappingOf(file: MappedFile): number {
-    const mapping = file?.mappingFor?.(this.#k);
+  private _mappingOf(file: MappedFile): number {
+    const mapping = file?.mappingFor?.(this._k);
     if (mapping === undefined) throw new VmError('EINVAL', 'mmap', 'file must be a MappedFile of this machine');
     return mapping;
   }
 
-  #enter(syscall: string): void {
-    if (this.#closed) this.#check(syscall);
-    this.#k.rcu.enter(this.#view);
+  private _enter(syscall: string): void {
+    if (this._closed) this._check(syscall);
+    this._k.rcu.enter(this._view);
   }
 
-  #leave(): void {
-    this.#k.rcu.leave(this.#view);
+  private _leave(): void {
+    this._k.rcu.leave(this._view);
   }
 
-  #check(syscall: string): void {
-    if (this.#closed) throw new VmError('EBADF', syscall, 'the space is closed');
-    this.#host.checkOpen(syscall);
+  private _check(syscall: string): void {
+    if (this._closed) throw new VmError('EBADF', syscall, 'the space is closed');
+    this._host.checkOpen(syscall);
   }
 }
 

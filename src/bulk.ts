@@ -2,7 +2,7 @@
  * Copy helpers. They report what was done: a bad address in the middle ends the copy there, one at the first byte throws. So a
  * caller never mistakes half a copy for a whole one, and nothing was written past the fault.
  */
-import { copyData, fillData } from '#atomics';
+import { copyData, fillData, moveData } from '#atomics';
 import { byteCount } from './arguments.ts';
 import { BusError, SegmentationFault, VmError } from './base/errors.ts';
 import { PAGE_MASK, PAGE_SIZE } from './base/limits.ts';
@@ -10,47 +10,47 @@ import type { Translator } from './translate.ts';
 import type { FrameViews } from './views.ts';
 
 export class BulkAccess {
-  readonly #translator: Translator;
-  readonly #bytes: Uint8Array;
+  private readonly _translator: Translator;
+  private readonly _bytes: Uint8Array;
 
   constructor(translator: Translator, views: FrameViews) {
-    this.#translator = translator;
-    this.#bytes = views.u8;
+    this._translator = translator;
+    this._bytes = views.u8;
   }
 
   read(address: number, target: Uint8Array): number {
     checkBytes(target, 'read');
-    return this.#pages(address, target.length, false, 'read', (at, done, size) => {
-      copyData(target, done, this.#bytes, at, at + size);
+    return this._pages(address, target.length, false, 'read', (at, done, size) => {
+      copyData(target, done, this._bytes, at, at + size);
     });
   }
 
   write(address: number, source: Uint8Array): number {
     checkBytes(source, 'write');
-    return this.#pages(address, source.length, true, 'write', (at, done, size) => {
-      copyData(this.#bytes, at, source, done, done + size);
+    return this._pages(address, source.length, true, 'write', (at, done, size) => {
+      copyData(this._bytes, at, source, done, done + size);
     });
   }
 
   fill(address: number, length: number, value: number): number {
     byteCount(length, 'length', 'fill');
     if (!Number.isInteger(value)) throw new VmError('EINVAL', 'fill', `${String(value)} is not a byte`);
-    return this.#pages(address, length, true, 'fill', (at, _done, size) => fillData(this.#bytes, at, at + size, value));
+    return this._pages(address, length, true, 'fill', (at, _done, size) => fillData(this._bytes, at, at + size, value));
   }
 
   prefault(address: number, length: number): number {
     byteCount(length, 'length', 'populate');
-    return this.#pages(address, length, false, 'populate', () => undefined);
+    return this._pages(address, length, false, 'populate', () => undefined);
   }
 
   copy(target: number, source: number, length: number): number {
     byteCount(length, 'length', 'copy');
     byteCount(target, 'target', 'copy');
     byteCount(source, 'source', 'copy');
-    if (target > source && target < source + length) return this.#copyBackward(target, source, length);
+    if (target > source && target < source + length) return this._copyBackward(target, source, length);
     let done = 0;
     try {
-      while (done < length) done += this.#copyPart(target + done, source + done, length - done);
+      while (done < length) done += this._copyPart(target + done, source + done, length - done);
     } catch (error) {
       rethrowUnlessPartial(error, done);
     }
@@ -58,41 +58,41 @@ export class BulkAccess {
   }
 
   /** Everything is faulted in first: bytes done from the end would tell the caller nothing. */
-  #copyBackward(target: number, source: number, length: number): number {
-    this.#prefaultAll(target, source, length);
+  private _copyBackward(target: number, source: number, length: number): number {
+    this._prefaultAll(target, source, length);
     for (let left = length; left > 0; ) {
       const size = Math.min(left, ((target + left - 1) & PAGE_MASK) + 1, ((source + left - 1) & PAGE_MASK) + 1);
       left -= size;
-      this.#copyPart(target + left, source + left, size);
+      this._copyPart(target + left, source + left, size);
     }
     return length;
   }
 
-  #prefaultAll(target: number, source: number, length: number): void {
+  private _prefaultAll(target: number, source: number, length: number): void {
     for (let at = target; at < target + length; at = (Math.floor(at / PAGE_SIZE) + 1) * PAGE_SIZE) {
-      this.#translator.translate(at, true, 'copy');
+      this._translator.translate(at, true, 'copy');
     }
     for (let at = source; at < source + length; at = (Math.floor(at / PAGE_SIZE) + 1) * PAGE_SIZE) {
-      this.#translator.translate(at, false, 'copy');
+      this._translator.translate(at, false, 'copy');
     }
   }
 
   /** As much as fits in the page of either side. Both are translated at the same instant. */
-  #copyPart(target: number, source: number, length: number): number {
+  private _copyPart(target: number, source: number, length: number): number {
     const size = Math.min(length, PAGE_SIZE - (target & PAGE_MASK), PAGE_SIZE - (source & PAGE_MASK));
-    const { rcu } = this.#translator.k;
+    const { rcu } = this._translator.k;
     for (;;) {
-      const to = this.#translator.translate(target, true, 'copy');
+      const to = this._translator.translate(target, true, 'copy');
       const serial = rcu.sectionSerial;
-      const from = this.#translator.translate(source, false, 'copy');
+      const from = this._translator.translate(source, false, 'copy');
       if (rcu.sectionSerial !== serial) continue; // the second slept: the first is void
-      copyData(this.#bytes, to, this.#bytes, from, from + size);
+      moveData(this._bytes, to, from, from + size);
       return size;
     }
   }
 
   /** Calls `visit` with the position of each page's part in the frames, the bytes done before it, and its size. */
-  #pages(
+  private _pages(
     address: number,
     length: number,
     write: boolean,
@@ -103,7 +103,7 @@ export class BulkAccess {
     let done = 0;
     try {
       while (done < length) {
-        const at = this.#translator.translate(address + done, write, access);
+        const at = this._translator.translate(address + done, write, access);
         const size = Math.min(length - done, PAGE_SIZE - ((address + done) & PAGE_MASK));
         visit(at, done, size);
         done += size;

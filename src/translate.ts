@@ -22,14 +22,14 @@ const MAX_PAIR_ATTEMPTS = 1000;
 export class Translator {
   readonly k: Kernel;
   readonly view: View;
-  readonly #faulter: Faulter;
-  readonly #tlb: Tlb;
+  private readonly _faulter: Faulter;
+  private readonly _tlb: Tlb;
 
   constructor(k: Kernel, view: View, faulter: Faulter) {
     this.k = k;
     this.view = view;
-    this.#faulter = faulter;
-    this.#tlb = view.tlb;
+    this._faulter = faulter;
+    this._tlb = view.tlb;
   }
 
   /**
@@ -38,13 +38,13 @@ export class Translator {
    */
   translate(address: number, write: boolean, access: string): number {
     checkAddress(address, access);
-    this.#poll();
+    this._poll();
     const vpn = Math.floor(address / PAGE_SIZE) as Vpn;
-    if (!this.#hits(vpn, write) && !this.#walk(vpn, write)) {
+    if (!this._hits(vpn, write) && !this._walk(vpn, write)) {
       this.k.cpu.checkAlive();
-      this.#faulter.fault(vpn, write, address, access);
+      this._faulter.fault(vpn, write, address, access);
     }
-    return (this.#tlb.frames[vpn & TLB_MASK] as number) * 4 + (address & PAGE_MASK);
+    return (this._tlb.frames[vpn & TLB_MASK] as number) * 4 + (address & PAGE_MASK);
   }
 
   /**
@@ -64,17 +64,17 @@ export class Translator {
   }
 
   /** A quiescent point, if the generation has moved on. */
-  #poll(): void {
+  private _poll(): void {
     if (load(this.k.words, this.view.generationIndex) !== this.view.generation) this.k.rcu.republish();
   }
 
-  #hits(vpn: Vpn, write: boolean): boolean {
+  private _hits(vpn: Vpn, write: boolean): boolean {
     const slot = vpn & TLB_MASK;
-    return (write ? this.#tlb.writeTags[slot] : this.#tlb.readTags[slot]) === vpn * PAGE_SIZE;
+    return (write ? this._tlb.writeTags[slot] : this._tlb.readTags[slot]) === vpn * PAGE_SIZE;
   }
 
   /** What the hardware does on a TLB miss. */
-  #walk(vpn: Vpn, write: boolean): boolean {
+  private _walk(vpn: Vpn, write: boolean): boolean {
     const { k } = this;
     k.cpu.count(COUNTER['tlb.misses']);
     const leaf = k.tables.leafFor(this.view.mm, vpn);
@@ -84,7 +84,7 @@ export class Translator {
     const wanted = write ? WRITABLE : PTE_PRESENT;
     if ((pte & wanted) !== wanted) return false;
     if ((pte & PTE_ACCESSED) === 0 && cas(k.words, entry, pte, pte | PTE_ACCESSED) !== pte) return false;
-    this.#tlb.fill(vpn, ptePfn(pte), (pte & WRITABLE) === WRITABLE);
+    this._tlb.fill(vpn, ptePfn(pte), (pte & WRITABLE) === WRITABLE);
     return true;
   }
 }

@@ -31,34 +31,34 @@ interface LocalBacking {
 }
 
 export class Files {
-  readonly #cpu: Cpu;
-  readonly #frames: Frames;
-  readonly #mappings: Slab;
-  readonly #texts: TextStore;
-  readonly #cache: PageCache;
-  readonly #reclaim: Reclaim;
-  readonly #readahead = new Readahead();
-  readonly #local = new Map<MappingRef, LocalBacking>();
-  #closedSeen = 0;
+  private readonly _cpu: Cpu;
+  private readonly _frames: Frames;
+  private readonly _mappings: Slab;
+  private readonly _texts: TextStore;
+  private readonly _cache: PageCache;
+  private readonly _reclaim: Reclaim;
+  private readonly _readahead = new Readahead();
+  private readonly _local = new Map<MappingRef, LocalBacking>();
+  private _closedSeen = 0;
 
   constructor(cpu: Cpu, frames: Frames, mappings: Slab, texts: TextStore, cache: PageCache, reclaim: Reclaim) {
-    this.#cpu = cpu;
-    this.#frames = frames;
-    this.#mappings = mappings;
-    this.#texts = texts;
-    this.#cache = cache;
-    this.#reclaim = reclaim;
+    this._cpu = cpu;
+    this._frames = frames;
+    this._mappings = mappings;
+    this._texts = texts;
+    this._cache = cache;
+    this._reclaim = reclaim;
   }
 
   /** Makes a file known to the machine, opened by this cpu. Throws ENOMEM, EINVAL. */
   create(kind: string, options: unknown, size: number): MappingRef {
-    const { words, floats } = this.#cpu;
-    const descriptor = this.#texts.put(JSON.stringify({ kind, options }));
+    const { words, floats } = this._cpu;
+    const descriptor = this._texts.put(JSON.stringify({ kind, options }));
     let mapping: MappingRef;
     try {
-      mapping = this.#mappings.alloc() as MappingRef;
+      mapping = this._mappings.alloc() as MappingRef;
     } catch (error) {
-      this.#texts.free(descriptor);
+      this._texts.free(descriptor);
       throw error;
     }
     poke(words, mapping + F_SERIAL, (peek(words, mapping + F_SERIAL) + 1) | 0);
@@ -67,67 +67,67 @@ export class Files {
     poke(words, mapping + F_OPENERS + 1, 0);
     pokeF64(floats, (mapping + F_SIZE) >> 1, size);
     store(words, mapping + F_REFS, 0);
-    this.#texts.publish(descriptor);
-    this.#mappings.publish(mapping);
+    this._texts.publish(descriptor);
+    this._mappings.publish(mapping);
     this.open(mapping, this.serial(mapping));
     return mapping;
   }
 
   /** This cpu opens the file too. Throws ESTALE when the file of that serial is gone. */
   open(mapping: MappingRef, serial: number): void {
-    const { words } = this.#cpu;
-    spinLock(this.#cpu, FILE_LOCK, CLASS_FILES);
+    const { words } = this._cpu;
+    spinLock(this._cpu, FILE_LOCK, CLASS_FILES);
     try {
       const live = stateKind(peek(words, mapping + R_STATE)) === LIVE && peek(words, mapping + F_SERIAL) === serial;
       if (!live) throw new VmError('ESTALE', 'attachFile', 'the file was closed by all threads that had it open');
-      const word = mapping + F_OPENERS + (this.#cpu.id >> 5);
-      const bit = 1 << (this.#cpu.id & 31);
+      const word = mapping + F_OPENERS + (this._cpu.id >> 5);
+      const bit = 1 << (this._cpu.id & 31);
       if ((peek(words, word) & bit) !== 0) return;
       add(words, mapping + F_REFS, 1);
       poke(words, word, peek(words, word) | bit);
     } finally {
-      spinUnlock(this.#cpu, FILE_LOCK);
+      spinUnlock(this._cpu, FILE_LOCK);
     }
   }
 
   /** Cpu `id` (this one, or a dead one) closes the file. Mappings keep it alive. */
   close(mapping: MappingRef, id: number): void {
-    const { words } = this.#cpu;
-    spinLock(this.#cpu, FILE_LOCK, CLASS_FILES);
+    const { words } = this._cpu;
+    spinLock(this._cpu, FILE_LOCK, CLASS_FILES);
     const word = mapping + F_OPENERS + (id >> 5);
     const bit = 1 << (id & 31);
     const was = peek(words, word) & bit;
     poke(words, word, peek(words, word) & ~bit);
-    spinUnlock(this.#cpu, FILE_LOCK);
+    spinUnlock(this._cpu, FILE_LOCK);
     if (was !== 0) this.put(mapping);
   }
 
   closeAll(id: number): void {
-    this.#mappings.forEach((mapping) => {
-      if (stateKind(peek(this.#cpu.words, mapping + R_STATE)) === LIVE) this.close(mapping as MappingRef, id);
+    this._mappings.forEach((mapping) => {
+      if (stateKind(peek(this._cpu.words, mapping + R_STATE)) === LIVE) this.close(mapping as MappingRef, id);
     });
   }
 
   get(mapping: MappingRef): void {
-    refGet(this.#cpu.words, mapping + F_REFS);
+    refGet(this._cpu.words, mapping + F_REFS);
   }
 
   /** The last reference takes the pages with it (I7). Never waits. */
   put(mapping: MappingRef): void {
-    const { words } = this.#cpu;
+    const { words } = this._cpu;
     if (!refPut(words, mapping + F_REFS)) return;
-    this.#dropPages(mapping);
-    this.#texts.free(peek(words, mapping + F_DESCRIPTOR));
-    this.#mappings.free(mapping);
+    this._dropPages(mapping);
+    this._texts.free(peek(words, mapping + F_DESCRIPTOR));
+    this._mappings.free(mapping);
     add(words, H_FILES_CLOSED, 1);
   }
 
   size(mapping: MappingRef): number {
-    return peekF64(this.#cpu.floats, (mapping + F_SIZE) >> 1);
+    return peekF64(this._cpu.floats, (mapping + F_SIZE) >> 1);
   }
 
   serial(mapping: MappingRef): number {
-    return peek(this.#cpu.words, mapping + F_SERIAL);
+    return peek(this._cpu.words, mapping + F_SERIAL);
   }
 
   /** Whether byte offset `index` x 4096 lies in the file. */
@@ -142,100 +142,100 @@ export class Files {
    */
   fetch(mapping: MappingRef, index: number): PageRef {
     for (;;) {
-      const page = this.#cache.lookup(mapping, index);
+      const page = this._cache.lookup(mapping, index);
       if (page === NONE) {
-        const read = this.#readNew(mapping, index);
+        const read = this._readNew(mapping, index);
         if (read !== NONE) return read;
         continue;
       }
-      if (!pageTryLock(this.#cpu, page)) {
-        this.#cpu.count(COUNTER['io.waits']);
-        pageWait(this.#cpu, page);
+      if (!pageTryLock(this._cpu, page)) {
+        this._cpu.count(COUNTER['io.waits']);
+        pageWait(this._cpu, page);
         continue;
       }
-      if (this.#cache.holds(page, mapping, index) && this.#cache.isUptodate(page)) {
-        this.#cpu.count(COUNTER['cache.hits']);
+      if (this._cache.holds(page, mapping, index) && this._cache.isUptodate(page)) {
+        this._cpu.count(COUNTER['cache.hits']);
         return page;
       }
-      this.#discardUnread(page, mapping, index);
+      this._discardUnread(page, mapping, index);
     }
   }
 
   /** This thread's backings of files that are gone, or all (when the cpu detaches). */
   sweepLocal(which: 'closed' | 'all'): void {
-    const closed = load(this.#cpu.words, H_FILES_CLOSED);
-    if (which === 'closed' && closed === this.#closedSeen) return;
-    this.#closedSeen = closed;
-    for (const [mapping, { serial, backing }] of this.#local) {
-      const live = stateKind(peek(this.#cpu.words, mapping + R_STATE)) === LIVE && this.serial(mapping) === serial;
+    const closed = load(this._cpu.words, H_FILES_CLOSED);
+    if (which === 'closed' && closed === this._closedSeen) return;
+    this._closedSeen = closed;
+    for (const [mapping, { serial, backing }] of this._local) {
+      const live = stateKind(peek(this._cpu.words, mapping + R_STATE)) === LIVE && this.serial(mapping) === serial;
       if (which === 'closed' && live) continue;
-      this.#local.delete(mapping);
+      this._local.delete(mapping);
       backing.close();
     }
   }
 
   /** Lets this thread use `backing` itself for the file (a Blob, say, which no descriptor can name). */
   adopt(mapping: MappingRef, backing: Backing): void {
-    this.#local.set(mapping, { serial: this.serial(mapping), backing });
+    this._local.set(mapping, { serial: this.serial(mapping), backing });
   }
 
   /** Requires: page lock. A page that a dead reader left behind unread leaves the file; then the lock is dropped. */
-  #discardUnread(page: PageRef, mapping: MappingRef, index: number): void {
-    if (this.#cache.holds(page, mapping, index)) this.#reclaim.drop(page);
-    else pageUnlock(this.#cpu, page);
+  private _discardUnread(page: PageRef, mapping: MappingRef, index: number): void {
+    if (this._cache.holds(page, mapping, index)) this._reclaim.drop(page);
+    else pageUnlock(this._cpu, page);
   }
 
   /** NONE if somebody else was first. */
-  #readNew(mapping: MappingRef, index: number): PageRef {
-    const backing = this.#backingOf(mapping);
-    const pfn = this.#reclaim.obtainFrame();
-    const pages = this.#insertLocked(mapping, index, pfn);
+  private _readNew(mapping: MappingRef, index: number): PageRef {
+    const backing = this._backingOf(mapping);
+    const pfn = this._reclaim.obtainFrame();
+    const pages = this._insertLocked(mapping, index, pfn);
     if (pages.length === 0) {
-      this.#frames.free(pfn);
+      this._frames.free(pfn);
       return NONE as PageRef;
     }
-    this.#insertAhead(mapping, index, pages);
+    this._insertAhead(mapping, index, pages);
     try {
-      this.#read(mapping, index, backing, pages);
+      this._read(mapping, index, backing, pages);
     } catch (error) {
-      this.#cpu.count(COUNTER['io.errors']);
-      for (const page of pages) this.#reclaim.drop(page);
+      this._cpu.count(COUNTER['io.errors']);
+      for (const page of pages) this._reclaim.drop(page);
       throw error;
     }
-    for (let i = 1; i < pages.length; i++) pageUnlock(this.#cpu, pages[i] as PageRef);
-    this.#reclaim.keepReserve();
+    for (let i = 1; i < pages.length; i++) pageUnlock(this._cpu, pages[i] as PageRef);
+    this._reclaim.keepReserve();
     return pages[0] as PageRef;
   }
 
-  #insertLocked(mapping: MappingRef, index: number, pfn: Pfn): PageRef[] {
-    const { inserted, page } = this.#cache.insert(mapping, index, pfn);
+  private _insertLocked(mapping: MappingRef, index: number, pfn: Pfn): PageRef[] {
+    const { inserted, page } = this._cache.insert(mapping, index, pfn);
     if (inserted) return [page];
-    pageUnlock(this.#cpu, this.#frames.pageOf(pfn));
+    pageUnlock(this._cpu, this._frames.pageOf(pfn));
     return [];
   }
 
   /** Adds the following pages while read-ahead wants them, frames are free and nobody has them yet. */
-  #insertAhead(mapping: MappingRef, index: number, pages: PageRef[]): void {
-    const window = this.#readahead.windowFor(mapping, index);
+  private _insertAhead(mapping: MappingRef, index: number, pages: PageRef[]): void {
+    const window = this._readahead.windowFor(mapping, index);
     for (let i = 1; i < window && this.contains(mapping, index + i); i++) {
-      if (this.#cache.lookup(mapping, index + i) !== NONE) break;
-      const pfn = this.#frames.alloc();
+      if (this._cache.lookup(mapping, index + i) !== NONE) break;
+      const pfn = this._frames.alloc();
       if (pfn === 0) break;
-      const more = this.#insertLocked(mapping, index + i, pfn);
+      const more = this._insertLocked(mapping, index + i, pfn);
       if (more.length === 0) {
-        this.#frames.free(pfn);
+        this._frames.free(pfn);
         break;
       }
       pages.push(more[0] as PageRef);
     }
-    this.#readahead.advance(mapping, index, pages.length);
+    this._readahead.advance(mapping, index, pages.length);
   }
 
-  #read(mapping: MappingRef, index: number, backing: Backing, pages: readonly PageRef[]): void {
+  private _read(mapping: MappingRef, index: number, backing: Backing, pages: readonly PageRef[]): void {
     const position = index * PAGE_SIZE;
-    const targets = pages.map((page) => this.#bytesOf(page));
-    doingIo(this.#cpu, 'a read of a file');
-    this.#cpu.count(COUNTER['io.reads']);
+    const targets = pages.map((page) => this._bytesOf(page));
+    doingIo(this._cpu, 'a read of a file');
+    this._cpu.count(COUNTER['io.reads']);
     const got = backing.read(position, targets);
     const expected = Math.min(pages.length * PAGE_SIZE, this.size(mapping) - position);
     if (!(got >= expected)) {
@@ -243,42 +243,42 @@ export class Files {
     }
     pages.forEach((page, i) => {
       const valid = expected - i * PAGE_SIZE;
-      if (valid < PAGE_SIZE) this.#frames.zeroTail(this.#frames.pfnOf(page), valid);
-      this.#cache.markUptodate(page);
+      if (valid < PAGE_SIZE) this._frames.zeroTail(this._frames.pfnOf(page), valid);
+      this._cache.markUptodate(page);
     });
-    this.#cpu.countMany(COUNTER['io.pages'], pages.length);
-    this.#cpu.countMany(COUNTER['readahead.pages'], pages.length - 1);
+    this._cpu.countMany(COUNTER['io.pages'], pages.length);
+    this._cpu.countMany(COUNTER['readahead.pages'], pages.length - 1);
   }
 
-  #bytesOf(page: PageRef): Uint8Array {
-    const start = this.#frames.pfnOf(page) * PAGE_SIZE;
-    return this.#frames.bytes.subarray(start, start + PAGE_SIZE);
+  private _bytesOf(page: PageRef): Uint8Array {
+    const start = this._frames.pfnOf(page) * PAGE_SIZE;
+    return this._frames.bytes.subarray(start, start + PAGE_SIZE);
   }
 
-  #backingOf(mapping: MappingRef): Backing {
+  private _backingOf(mapping: MappingRef): Backing {
     this.sweepLocal('closed');
     const serial = this.serial(mapping);
-    const known = this.#local.get(mapping);
+    const known = this._local.get(mapping);
     if (known !== undefined && known.serial === serial) return known.backing;
-    const descriptor = JSON.parse(this.#texts.get(peek(this.#cpu.words, mapping + F_DESCRIPTOR))) as {
+    const descriptor = JSON.parse(this._texts.get(peek(this._cpu.words, mapping + F_DESCRIPTOR))) as {
       kind: string;
       options: unknown;
     };
     const backing = makeBacking(descriptor.kind, descriptor.options, this.size(mapping));
-    this.#local.set(mapping, { serial, backing });
+    this._local.set(mapping, { serial, backing });
     return backing;
   }
 
   /** Requires: nobody maps the file or has it open, so no page is locked for long and none is mapped. */
-  #dropPages(mapping: MappingRef): void {
+  private _dropPages(mapping: MappingRef): void {
     const pages = Math.ceil(this.size(mapping) / PAGE_SIZE);
     for (let index = 0; index < pages; index++) {
       for (;;) {
-        const page = this.#cache.find(mapping, index); // not lookup: a page left behind would be the next file's
+        const page = this._cache.find(mapping, index); // not lookup: a page left behind would be the next file's
         if (page === NONE) break;
-        if (!pageTryLock(this.#cpu, page)) continue;
-        if (this.#cache.holds(page, mapping, index)) this.#reclaim.drop(page);
-        else pageUnlock(this.#cpu, page);
+        if (!pageTryLock(this._cpu, page)) continue;
+        if (this._cache.holds(page, mapping, index)) this._reclaim.drop(page);
+        else pageUnlock(this._cpu, page);
       }
     }
   }

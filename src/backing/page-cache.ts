@@ -30,22 +30,22 @@ import { pageLockHeld, pageTryLock } from './page-lock.ts';
 const MAX_STEPS = 64;
 
 export class PageCache {
-  readonly #cpu: Cpu;
-  readonly #frames: Frames;
-  readonly #buckets: number;
-  readonly #mask: number;
+  private readonly _cpu: Cpu;
+  private readonly _frames: Frames;
+  private readonly _buckets: number;
+  private readonly _mask: number;
 
   constructor(cpu: Cpu, regions: Regions, frames: Frames) {
-    this.#cpu = cpu;
-    this.#frames = frames;
-    this.#buckets = regions.buckets;
-    this.#mask = regions.bucketCount - 1;
+    this._cpu = cpu;
+    this._frames = frames;
+    this._buckets = regions.buckets;
+    this._mask = regions.bucketCount - 1;
   }
 
   /** The page of the file at `index`, or 0. A hint: lock it and call `holds`. */
   lookup(mapping: MappingRef, index: number): PageRef {
-    const { words } = this.#cpu;
-    let page = load(words, this.#bucket(mapping, index));
+    const { words } = this._cpu;
+    let page = load(words, this._bucket(mapping, index));
     for (let steps = 0; page !== 0 && steps < MAX_STEPS; steps++) {
       if (peek(words, page + P_MAPPING) === mapping && peek(words, page + P_INDEX) === index) return page as PageRef;
       page = load(words, page + P_HASH_NEXT);
@@ -55,17 +55,17 @@ export class PageCache {
 
   /** Whether the page is still that page of that file. Requires: page lock. */
   holds(page: PageRef, mapping: MappingRef, index: number): boolean {
-    const { words } = this.#cpu;
+    const { words } = this._cpu;
     return peek(words, page + P_MAPPING) === mapping && peek(words, page + P_INDEX) === index;
   }
 
   isUptodate(page: PageRef): boolean {
-    return (load(this.#cpu.words, page + P_FLAGS) & PG_UPTODATE) !== 0;
+    return (load(this._cpu.words, page + P_FLAGS) & PG_UPTODATE) !== 0;
   }
 
   /** Requires: page lock. */
   markUptodate(page: PageRef): void {
-    store(this.#cpu.words, page + P_FLAGS, PG_UPTODATE | PG_REFERENCED);
+    store(this._cpu.words, page + P_FLAGS, PG_UPTODATE | PG_REFERENCED);
   }
 
   /**
@@ -73,41 +73,41 @@ export class PageCache {
    * locked; the frame stays the caller's).
    */
   insert(mapping: MappingRef, index: number, pfn: Pfn): { page: PageRef; inserted: boolean } {
-    const { words } = this.#cpu;
-    const page = this.#frames.pageOf(pfn);
+    const { words } = this._cpu;
+    const page = this._frames.pageOf(pfn);
     // A lookup led astray may hold the lock for a moment to find that this is not its page.
-    while (!pageTryLock(this.#cpu, page)) pause();
+    while (!pageTryLock(this._cpu, page)) pause();
     poke(words, page + P_REFS, 1);
     poke(words, page + P_FLAGS, 0);
     poke(words, page + P_RMAP_SLOT, 0);
     poke(words, page + P_RMAP_MORE, 0);
-    const bucket = this.#bucket(mapping, index);
-    const lock = this.#lockOf(bucket);
-    spinLock(this.#cpu, lock, CLASS_CACHE);
-    const present = this.#find(bucket, mapping, index);
+    const bucket = this._bucket(mapping, index);
+    const lock = this._lockOf(bucket);
+    spinLock(this._cpu, lock, CLASS_CACHE);
+    const present = this._find(bucket, mapping, index);
     if (present === 0) {
       poke(words, page + P_INDEX, index);
       poke(words, page + P_MAPPING, mapping);
       poke(words, page + P_HASH_NEXT, peek(words, bucket));
       store(words, bucket, page); // publishes; pairs with lookup's load
-      this.#frames.markLive(page);
+      this._frames.markLive(page);
     }
-    spinUnlock(this.#cpu, lock);
+    spinUnlock(this._cpu, lock);
     return present === 0 ? { page, inserted: true } : { page: present, inserted: false };
   }
 
   /** Takes the page out of its file. Requires: page lock, no PTE. The frame is the caller's to retire. */
   remove(page: PageRef): void {
-    const { words } = this.#cpu;
-    assertRule(pageLockHeld(this.#cpu, page), 'I21', () => `page ${page} removed from its file without its lock`);
+    const { words } = this._cpu;
+    assertRule(pageLockHeld(this._cpu, page), 'I21', () => `page ${page} removed from its file without its lock`);
     const mapping = peek(words, page + P_MAPPING) as MappingRef;
-    const bucket = this.#bucket(mapping, peek(words, page + P_INDEX));
-    const lock = this.#lockOf(bucket);
-    spinLock(this.#cpu, lock, CLASS_CACHE);
+    const bucket = this._bucket(mapping, peek(words, page + P_INDEX));
+    const lock = this._lockOf(bucket);
+    spinLock(this._cpu, lock, CLASS_CACHE);
     let link = bucket;
     for (let at = peek(words, link); at !== page; at = peek(words, link)) {
       if (at === 0) {
-        spinUnlock(this.#cpu, lock);
+        spinUnlock(this._cpu, lock);
         oops('page cache', `page ${page} is not in its bucket`);
       }
       link = at + P_HASH_NEXT;
@@ -116,34 +116,34 @@ export class PageCache {
     poke(words, page + P_MAPPING, 0);
     poke(words, page + P_FLAGS, 0);
     poke(words, page + P_REFS, 0);
-    spinUnlock(this.#cpu, lock);
+    spinUnlock(this._cpu, lock);
   }
 
   /** Marks a page as used since the clock hand passed. Only the first use of a round writes. */
   touch(page: PageRef): void {
-    const { words } = this.#cpu;
+    const { words } = this._cpu;
     const flags = peek(words, page + P_FLAGS);
     if ((flags & PG_REFERENCED) === 0) poke(words, page + P_FLAGS, flags | PG_REFERENCED);
   }
 
   /** As `lookup`, but exact for a page that is not being inserted or removed meanwhile. */
   find(mapping: MappingRef, index: number): PageRef {
-    const bucket = this.#bucket(mapping, index);
-    const lock = this.#lockOf(bucket);
-    spinLock(this.#cpu, lock, CLASS_CACHE);
-    const page = this.#find(bucket, mapping, index);
-    spinUnlock(this.#cpu, lock);
+    const bucket = this._bucket(mapping, index);
+    const lock = this._lockOf(bucket);
+    spinLock(this._cpu, lock, CLASS_CACHE);
+    const page = this._find(bucket, mapping, index);
+    spinUnlock(this._cpu, lock);
     return page;
   }
 
   /** Whether the record itself is chained as a page of `mapping`. */
   findRecord(page: PageRef, mapping: MappingRef): boolean {
-    return this.find(mapping, peek(this.#cpu.words, page + P_INDEX)) === page;
+    return this.find(mapping, peek(this._cpu.words, page + P_INDEX)) === page;
   }
 
   /** Requires: the bucket's lock. */
-  #find(bucket: number, mapping: MappingRef, index: number): PageRef {
-    const { words } = this.#cpu;
+  private _find(bucket: number, mapping: MappingRef, index: number): PageRef {
+    const { words } = this._cpu;
     let page = peek(words, bucket);
     while (page !== 0 && !(peek(words, page + P_MAPPING) === mapping && peek(words, page + P_INDEX) === index)) {
       page = peek(words, page + P_HASH_NEXT);
@@ -151,12 +151,12 @@ export class PageCache {
     return page as PageRef;
   }
 
-  #bucket(mapping: MappingRef, index: number): number {
+  private _bucket(mapping: MappingRef, index: number): number {
     const hash = Math.imul(index ^ Math.imul(mapping, 0x9e3779b1), 0x85ebca6b);
-    return this.#buckets + ((hash ^ (hash >>> 15)) & this.#mask);
+    return this._buckets + ((hash ^ (hash >>> 15)) & this._mask);
   }
 
-  #lockOf(bucket: number): number {
-    return HASH_LOCK_LINES + ((bucket - this.#buckets) & (HASH_LOCKS - 1)) * LINE;
+  private _lockOf(bucket: number): number {
+    return HASH_LOCK_LINES + ((bucket - this._buckets) & (HASH_LOCKS - 1)) * LINE;
   }
 }

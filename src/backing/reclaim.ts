@@ -36,25 +36,25 @@ class WalkSection implements SectionClient {
 }
 
 export class Reclaim {
-  readonly #cpu: Cpu;
-  readonly #rcu: Rcu;
-  readonly #frames: Frames;
-  readonly #tables: Tables;
-  readonly #rmap: Rmap;
-  readonly #cache: PageCache;
-  readonly #retireKind: number;
-  readonly #section = new WalkSection();
-  readonly #lowWater: number;
+  private readonly _cpu: Cpu;
+  private readonly _rcu: Rcu;
+  private readonly _frames: Frames;
+  private readonly _tables: Tables;
+  private readonly _rmap: Rmap;
+  private readonly _cache: PageCache;
+  private readonly _retireKind: number;
+  private readonly _section = new WalkSection();
+  private readonly _lowWater: number;
 
   constructor(cpu: Cpu, rcu: Rcu, frames: Frames, tables: Tables, rmap: Rmap, cache: PageCache, retireKind: number) {
-    this.#cpu = cpu;
-    this.#rcu = rcu;
-    this.#frames = frames;
-    this.#tables = tables;
-    this.#rmap = rmap;
-    this.#cache = cache;
-    this.#retireKind = retireKind;
-    this.#lowWater = Math.min(4 * RECLAIM_BATCH, frames.total >> 4);
+    this._cpu = cpu;
+    this._rcu = rcu;
+    this._frames = frames;
+    this._tables = tables;
+    this._rmap = rmap;
+    this._cache = cache;
+    this._retireKind = retireKind;
+    this._lowWater = Math.min(4 * RECLAIM_BATCH, frames.total >> 4);
   }
 
   /**
@@ -63,89 +63,89 @@ export class Reclaim {
    */
   obtainFrame(): Pfn {
     for (let fruitless = 0; fruitless < 3; ) {
-      const pfn = this.#frames.alloc();
+      const pfn = this._frames.alloc();
       if (pfn !== NO_FRAME) return pfn;
-      if (this.#rcu.freeAllRetired() > 0) continue;
+      if (this._rcu.freeAllRetired() > 0) continue;
       const reclaimed = this.run(RECLAIM_BATCH);
-      if (reclaimed === 0 && this.#rcu.pendingRetired() === 0) fruitless++;
-      else if (this.#rcu.pendingRetired() > 0) this.#rcu.synchronize();
+      if (reclaimed === 0 && this._rcu.pendingRetired() === 0) fruitless++;
+      else if (this._rcu.pendingRetired() > 0) this._rcu.synchronize();
     }
-    throw new VmError('ENOMEM', 'fault', `no frame of ${this.#frames.total} is free and no page can be reclaimed`);
+    throw new VmError('ENOMEM', 'fault', `no frame of ${this._frames.total} is free and no page can be reclaimed`);
   }
 
   /** Keeps a reserve, so that frames seldom have to be waited for. Never waits. */
   keepReserve(): void {
-    if (this.#frames.poolFree() >= this.#lowWater) return;
-    if (this.#rcu.freeAllRetired() > 0 && this.#frames.poolFree() >= this.#lowWater) return;
+    if (this._frames.poolFree() >= this._lowWater) return;
+    if (this._rcu.freeAllRetired() > 0 && this._frames.poolFree() >= this._lowWater) return;
     this.run(RECLAIM_BATCH);
-    this.#rcu.freeAllRetired();
+    this._rcu.freeAllRetired();
   }
 
   /** Takes up to `wanted` pages out of the page cache and retires their frames. Never waits. */
   run(wanted: number): number {
-    const { words } = this.#cpu;
-    this.#cpu.count(COUNTER['reclaim.runs']);
+    const { words } = this._cpu;
+    this._cpu.count(COUNTER['reclaim.runs']);
     const total = load(words, FRAME_BUMP);
     let found = 0;
     // Twice round: the first may only take the second chances away.
     for (let looked = 0; looked < 2 * total + HAND_STEP && found < wanted; looked += HAND_STEP) {
       const hand = add(words, CLOCK_HAND, HAND_STEP) >>> 0;
       for (let i = 0; i < HAND_STEP && found < wanted; i++) {
-        const page = this.#frames.pageOf(((hand + i) % total) as Pfn);
+        const page = this._frames.pageOf(((hand + i) % total) as Pfn);
         if (peek(words, page + P_MAPPING) === 0) continue;
-        this.#cpu.count(COUNTER['reclaim.scanned']);
-        if (this.#tryPage(page)) found++;
+        this._cpu.count(COUNTER['reclaim.scanned']);
+        if (this._tryPage(page)) found++;
       }
     }
-    this.#cpu.countMany(COUNTER['reclaim.pages'], found);
+    this._cpu.countMany(COUNTER['reclaim.pages'], found);
     return found;
   }
 
   /** Takes a page out of its file whoever used it lately: the file is going away. Requires: page lock, no PTE. */
   drop(page: PageRef): void {
-    this.#cache.remove(page);
-    this.#frames.markRetired(page);
-    pageUnlock(this.#cpu, page);
-    this.#rcu.retire(this.#retireKind, page);
+    this._cache.remove(page);
+    this._frames.markRetired(page);
+    pageUnlock(this._cpu, page);
+    this._rcu.retire(this._retireKind, page);
   }
 
   readonly reclaimer: Reclaimer = {
     linkOf: (page) => page + P_LINK,
-    free: (page) => this.#frames.free(this.#frames.pfnOf(page as PageRef)),
-    markRetired: (page) => this.#frames.markRetired(page as PageRef),
+    free: (page) => this._frames.free(this._frames.pfnOf(page as PageRef)),
+    markRetired: (page) => this._frames.markRetired(page as PageRef),
   };
 
-  #tryPage(page: PageRef): boolean {
-    if (!pageTryLock(this.#cpu, page)) return false;
-    this.#rcu.enter(this.#section);
+  private _tryPage(page: PageRef): boolean {
+    if (!pageTryLock(this._cpu, page)) return false;
+    this._rcu.enter(this._section);
     try {
-      if (!this.#isCandidate(page) || this.#wasUsed(page) || !this.#unmap(page) || !this.#freeze(page)) {
-        pageUnlock(this.#cpu, page);
+      if (!this._isCandidate(page) || this._wasUsed(page) || !this._unmap(page) || !this._freeze(page)) {
+        pageUnlock(this._cpu, page);
         return false;
       }
     } finally {
-      this.#rcu.leave(this.#section);
+      this._rcu.leave(this._section);
     }
     this.drop(page);
     return true;
   }
 
   /** Requires: page lock. */
-  #isCandidate(page: PageRef): boolean {
-    const { words } = this.#cpu;
+  private _isCandidate(page: PageRef): boolean {
+    const { words } = this._cpu;
     if (peek(words, page + P_MAPPING) === 0 || peek(words, page + P_PINS) !== 0) return false;
     return (load(words, page + P_FLAGS) & PG_UPTODATE) !== 0;
   }
 
   /** Takes the second chance away. True if there was one. */
-  #wasUsed(page: PageRef): boolean {
-    const { words } = this.#cpu;
+  private _wasUsed(page: PageRef): boolean {
+    const { words } = this._cpu;
     const flags = load(words, page + P_FLAGS);
     let used = (flags & PG_REFERENCED) !== 0;
     if (used) poke(words, page + P_FLAGS, flags & ~PG_REFERENCED);
-    this.#rmap.walk(page, (entry) => {
+    this._rmap.walk(page, (entry) => {
       const pte = load(words, entry);
-      if ((pte & PTE_ACCESSED) === 0 || this.#frames.pageOf(ptePfn(pte)) !== page) return;
+      if ((pte & PTE_ACCESSED) === 0 || this._frames.pageOf(ptePfn(pte)) !== page) return;
       // By cas on the value seen: a lost race means that the entry is being used or replaced.
       cas(words, entry, pte, pte & ~PTE_ACCESSED);
       used = true;
@@ -154,37 +154,37 @@ export class Reclaim {
   }
 
   /** Clears every PTE of the page. False if one is just being zapped by its owner. */
-  #unmap(page: PageRef): boolean {
+  private _unmap(page: PageRef): boolean {
     let clear = true;
-    this.#rmap.walk(page, (entry) => {
-      if (!this.#unmapOne(page, entry)) clear = false;
+    this._rmap.walk(page, (entry) => {
+      if (!this._unmapOne(page, entry)) clear = false;
     });
-    return clear && !this.#rmap.isMapped(page);
+    return clear && !this._rmap.isMapped(page);
   }
 
-  #unmapOne(page: PageRef, entry: number): boolean {
-    const { words } = this.#cpu;
-    const leaf = this.#tables.tableOf(entry);
-    this.#tables.lockLeaf(leaf);
+  private _unmapOne(page: PageRef, entry: number): boolean {
+    const { words } = this._cpu;
+    const leaf = this._tables.tableOf(entry);
+    this._tables.lockLeaf(leaf);
     try {
       const pte = load(words, entry);
       if ((pte & PTE_ZAPPED) !== 0) return false;
-      const ours = (pte & (PTE_PRESENT | PTE_NONE)) !== 0 && this.#frames.pageOf(ptePfn(pte)) === page;
+      const ours = (pte & (PTE_PRESENT | PTE_NONE)) !== 0 && this._frames.pageOf(ptePfn(pte)) === page;
       if (ours) {
-        const vpn = this.#tables.vpnOf(entry);
+        const vpn = this._tables.vpnOf(entry);
         store(words, entry, 0);
-        bumpGeneration(this.#cpu, this.#tables.mmOf(leaf) as MmRef, vpn, (vpn + 1) as Vpn);
-        this.#tables.addUsed(leaf, -1);
+        bumpGeneration(this._cpu, this._tables.mmOf(leaf) as MmRef, vpn, (vpn + 1) as Vpn);
+        this._tables.addUsed(leaf, -1);
       }
-      this.#rmap.remove(page, entry); // with no PTE behind it, it is what a dead thread left
+      this._rmap.remove(page, entry); // with no PTE behind it, it is what a dead thread left
       return true;
     } finally {
-      this.#tables.unlockLeaf(leaf);
+      this._tables.unlockLeaf(leaf);
     }
   }
 
   /** The cache's reference must be the only one. */
-  #freeze(page: PageRef): boolean {
-    return cas(this.#cpu.words, page + P_REFS, 1, 0) === 1;
+  private _freeze(page: PageRef): boolean {
+    return cas(this._cpu.words, page + P_REFS, 1, 0) === 1;
   }
 }

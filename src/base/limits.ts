@@ -7,6 +7,11 @@ export const PAGE_MASK = 4095;
 /** User addresses are below 2^47, as on x86-64; page numbers below 2^35. */
 export const ADDRESS_LIMIT: number = 2 ** 47;
 export const VPN_LIMIT: number = 2 ** 35;
+/**
+ * Where the search for a gap begins (mmap_base): addresses below 2^30 are small integers to every JavaScript engine, neither boxed
+ * nor converted. What does not fit goes above.
+ */
+export const SMALL_VPN_LIMIT: number = 2 ** 18;
 /** The lowest page a kernel-chosen or hinted mapping may use (vm.mmap_min_addr is 65536). */
 export const MIN_VPN = 16;
 

@@ -57,14 +57,14 @@ export class Faulter {
     this.write = write;
     this.protocol.begin(this.k, this.mm);
     try {
-      this.#run(address, access);
+      this._run(address, access);
     } finally {
-      this.#release();
+      this._release();
       this.protocol.end(this.k, this.mm);
     }
   }
 
-  #run(address: number, access: string): void {
+  private _run(address: number, access: string): void {
     const { cpu } = this.k;
     let lost = 0;
     let since = 0;
@@ -72,13 +72,13 @@ export class Faulter {
     for (;;) {
       const outcome = attempt(this);
       if (outcome === DONE) return;
-      if (outcome >= MAPERR) this.#fail(outcome, address, access);
+      if (outcome >= MAPERR) this._fail(outcome, address, access);
       if (outcome === NEED_FRAME || outcome === NEED_PAGE || outcome === PAGE_BUSY) {
-        this.#sleepFor(outcome, address, access);
+        this._sleepFor(outcome, address, access);
         continue;
       }
       cpu.count(RESTART_COUNTERS[outcome] as number);
-      if (outcome === WAIT) this.#waitForRemap();
+      if (outcome === WAIT) this._waitForRemap();
       if (++lost > MAX_OPTIMISTIC_RESTARTS) {
         this.pessimistic = true;
         if (since === 0) since = now();
@@ -89,30 +89,30 @@ export class Faulter {
     }
   }
 
-  #sleepFor(outcome: number, address: number, access: string): void {
+  private _sleepFor(outcome: number, address: number, access: string): void {
     const { k } = this;
     let failure: unknown;
     const ran = this.protocol.sleep(k, this.mm, this.vma, () => {
       try {
         if (outcome === NEED_FRAME) this.spare = k.reclaim.obtainFrame();
-        else this.#fetch();
+        else this._fetch();
       } catch (error) {
         failure = error;
       }
     });
     k.cpu.count(ran ? (outcome === NEED_FRAME ? COUNTER['restart.memory'] : COUNTER['restart.io']) : COUNTER['restart.detached']);
-    if (failure !== undefined) this.#failIo(failure, outcome, address, access);
+    if (failure !== undefined) this._failIo(failure, outcome, address, access);
   }
 
-  #fetch(): void {
-    this.#dropHeld();
+  private _fetch(): void {
+    this._dropHeld();
     const page = this.k.files.fetch(this.mapping, this.index);
     this.held = page;
     poke(this.k.words, this.k.cpu.base + C_REF_PAGE, page);
   }
 
   /** What a backing throws reaches the access as SIGBUS; what we throw (memory, must not block, deadlock) as it is. */
-  #failIo(error: unknown, outcome: number, address: number, access: string): never {
+  private _failIo(error: unknown, outcome: number, address: number, access: string): never {
     const ours = error instanceof VmError && error.code !== 'EIO';
     if (outcome === NEED_FRAME || ours || (error instanceof Error && error.name === 'Oops')) throw error;
     this.k.cpu.count(COUNTER['fault.bus']);
@@ -120,7 +120,7 @@ export class Faulter {
     throw new BusError(access, address, `the page could not be read: ${why}`, error);
   }
 
-  #fail(outcome: number, address: number, access: string): never {
+  private _fail(outcome: number, address: number, access: string): never {
     const { cpu } = this.k;
     if (outcome === BUS) {
       cpu.count(COUNTER['fault.bus']);
@@ -131,7 +131,7 @@ export class Faulter {
     throw new SegmentationFault(outcome === ACCERR ? 'SEGV_ACCERR' : 'SEGV_MAPERR', access, address);
   }
 
-  #waitForRemap(): void {
+  private _waitForRemap(): void {
     const { k, mm, root } = this;
     k.rcu.outside(() => {
       if (k.cpu.canBlock) wait(k.words, mm + MM_ROOT, root, REMAP_WAIT_MS);
@@ -139,15 +139,15 @@ export class Faulter {
     });
   }
 
-  #release(): void {
+  private _release(): void {
     if (this.spare !== 0) {
       this.k.frames.free(this.spare);
       this.spare = 0 as Pfn;
     }
-    this.#dropHeld();
+    this._dropHeld();
   }
 
-  #dropHeld(): void {
+  private _dropHeld(): void {
     if (this.held === NONE) return;
     pageUnlock(this.k.cpu, this.held);
     this.held = NONE as PageRef;

@@ -32,63 +32,63 @@ export class Slab {
   readonly kind: number;
   readonly name: string;
   readonly recordWords: number;
-  readonly #cpu: Cpu;
-  readonly #line: number;
-  readonly #source: ChunkSource;
-  readonly #magazine: Int32Array = new Int32Array(MAGAZINE);
-  #count = 0;
+  private readonly _cpu: Cpu;
+  private readonly _line: number;
+  private readonly _source: ChunkSource;
+  private readonly _magazine: Int32Array = new Int32Array(MAGAZINE);
+  private _count = 0;
 
   constructor(cpu: Cpu, kind: number, name: string, recordWords: number, source: ChunkSource) {
-    this.#cpu = cpu;
+    this._cpu = cpu;
     this.kind = kind;
     this.name = name;
     this.recordWords = recordWords;
-    this.#line = SLAB_LINES + kind * LINE;
-    this.#source = source;
+    this._line = SLAB_LINES + kind * LINE;
+    this._source = source;
   }
 
   /** A record in state OWNED, its other words as its last user left them. Throws ENOMEM. Never waits. */
   alloc(): number {
-    if (this.#count === 0) this.#refill();
-    const record = this.#magazine[--this.#count] as number;
-    poke(this.#cpu.words, record + R_STATE, ownedBy(OWNED, this.#cpu.tag));
+    if (this._count === 0) this._refill();
+    const record = this._magazine[--this._count] as number;
+    poke(this._cpu.words, record + R_STATE, ownedBy(OWNED, this._cpu.tag));
     return record;
   }
 
   /** The record can be reached by others from now on. */
   publish(record: number): void {
-    poke(this.#cpu.words, record + R_STATE, LIVE);
+    poke(this._cpu.words, record + R_STATE, LIVE);
   }
 
   /** The record is unhooked and waits for a grace period in this cpu's list. */
   markRetired(record: number): void {
-    poke(this.#cpu.words, record + R_STATE, ownedBy(RETIRED, this.#cpu.tag));
+    poke(this._cpu.words, record + R_STATE, ownedBy(RETIRED, this._cpu.tag));
   }
 
   /** Takes back a record that nobody can reach. */
   free(record: number): void {
-    const state = stateKind(peek(this.#cpu.words, record + R_STATE));
+    const state = stateKind(peek(this._cpu.words, record + R_STATE));
     if (state === FREE || state === CACHED) oops('slab', `${this.name} ${record} freed twice`);
-    poke(this.#cpu.words, record + R_STATE, ownedBy(CACHED, this.#cpu.tag));
-    if (this.#count === MAGAZINE) this.#flush(MAGAZINE >> 1);
-    this.#magazine[this.#count++] = record;
+    poke(this._cpu.words, record + R_STATE, ownedBy(CACHED, this._cpu.tag));
+    if (this._count === MAGAZINE) this._flush(MAGAZINE >> 1);
+    this._magazine[this._count++] = record;
   }
 
   /** Makes sure that the next `count` allocations cannot fail; at most a magazine. Throws ENOMEM. */
   reserve(count: number): void {
-    while (this.#count < count) this.#refill();
+    while (this._count < count) this._refill();
   }
 
   /** Gives the magazine back, when the cpu detaches. */
   flush(): void {
-    this.#flush(this.#count);
+    this._flush(this._count);
   }
 
   /** Records by state, for conservation checks. Exact only when nobody allocates. */
   census(): { live: number; owned: number; retired: number; free: number } {
     const out = { live: 0, owned: 0, retired: 0, free: 0 };
-    this.#source.forEach((record) => {
-      const kind = stateKind(peek(this.#cpu.words, record + R_STATE));
+    this._source.forEach((record) => {
+      const kind = stateKind(peek(this._cpu.words, record + R_STATE));
       if (kind === LIVE) out.live++;
       else if (kind === OWNED) out.owned++;
       else if (kind === RETIRED) out.retired++;
@@ -98,12 +98,12 @@ export class Slab {
   }
 
   forEach(visit: (record: number) => void): void {
-    this.#source.forEach(visit);
+    this._source.forEach(visit);
   }
 
   /** Whether word `at` is the lock over this slab's list. */
   isLock(at: number): boolean {
-    return at === this.#line;
+    return at === this._line;
   }
 
   /**
@@ -111,10 +111,10 @@ export class Slab {
    * reachable after all (it died between publishing and saying so). Retired ones go to `retire`.
    */
   reap(deadTag: number, settle: (record: number) => boolean, retire: (record: number) => void): number {
-    const { words } = this.#cpu;
+    const { words } = this._cpu;
     let found = 0;
-    if (spinReap(this.#cpu, this.#line, deadTag)) this.#rebuild();
-    this.#source.forEach((record) => {
+    if (spinReap(this._cpu, this._line, deadTag)) this._rebuild();
+    this._source.forEach((record) => {
       const state = peek(words, record + R_STATE);
       if (stateTag(state) !== deadTag) return;
       found++;
@@ -122,71 +122,71 @@ export class Slab {
       if (kind === RETIRED) retire(record);
       else if (kind === OWNED && settle(record)) this.publish(record);
       else {
-        poke(words, record + R_STATE, ownedBy(OWNED, this.#cpu.tag));
+        poke(words, record + R_STATE, ownedBy(OWNED, this._cpu.tag));
         this.free(record);
       }
     });
     return found;
   }
 
-  #refill(): void {
-    const { words } = this.#cpu;
-    spinLock(this.#cpu, this.#line, CLASS_SLAB);
+  private _refill(): void {
+    const { words } = this._cpu;
+    spinLock(this._cpu, this._line, CLASS_SLAB);
     try {
-      if (peek(words, this.#line + LIST_HEAD) === 0) this.#carve();
+      if (peek(words, this._line + LIST_HEAD) === 0) this._carve();
       const want = Math.max(1, MAGAZINE >> 1);
-      for (let taken = 0; taken < want && this.#count < MAGAZINE; taken++) {
-        const head = peek(words, this.#line + LIST_HEAD);
+      for (let taken = 0; taken < want && this._count < MAGAZINE; taken++) {
+        const head = peek(words, this._line + LIST_HEAD);
         if (head === 0) break;
-        poke(words, head + R_STATE, ownedBy(CACHED, this.#cpu.tag));
-        poke(words, this.#line + LIST_HEAD, peek(words, head + R_LINK));
-        this.#magazine[this.#count++] = head;
+        poke(words, head + R_STATE, ownedBy(CACHED, this._cpu.tag));
+        poke(words, this._line + LIST_HEAD, peek(words, head + R_LINK));
+        this._magazine[this._count++] = head;
       }
     } finally {
-      spinUnlock(this.#cpu, this.#line);
+      spinUnlock(this._cpu, this._line);
     }
   }
 
-  #flush(count: number): void {
+  private _flush(count: number): void {
     if (count === 0) return;
-    const { words } = this.#cpu;
-    spinLock(this.#cpu, this.#line, CLASS_SLAB);
+    const { words } = this._cpu;
+    spinLock(this._cpu, this._line, CLASS_SLAB);
     for (let i = 0; i < count; i++) {
-      const record = this.#magazine[--this.#count] as number;
+      const record = this._magazine[--this._count] as number;
       poke(words, record + R_STATE, FREE);
-      poke(words, record + R_LINK, peek(words, this.#line + LIST_HEAD));
-      poke(words, this.#line + LIST_HEAD, record);
+      poke(words, record + R_LINK, peek(words, this._line + LIST_HEAD));
+      poke(words, this._line + LIST_HEAD, record);
     }
-    spinUnlock(this.#cpu, this.#line);
+    spinUnlock(this._cpu, this._line);
   }
 
   /** Requires: the slab's lock. */
-  #carve(): void {
-    const { words } = this.#cpu;
-    const chunk = this.#source.carve();
+  private _carve(): void {
+    const { words } = this._cpu;
+    const chunk = this._source.carve();
     if (chunk === undefined) throw new VmError('ENOMEM', 'alloc', `no room for another ${this.name} record`);
-    let head = peek(words, this.#line + LIST_HEAD);
+    let head = peek(words, this._line + LIST_HEAD);
     for (let i = chunk.count - 1; i >= 0; i--) {
       const record = chunk.first + i * this.recordWords;
       poke(words, record + R_STATE, FREE);
       poke(words, record + R_LINK, head);
       head = record;
     }
-    poke(words, this.#line + LIST_HEAD, head);
+    poke(words, this._line + LIST_HEAD, head);
   }
 
   /** The owner of the list died in the middle of a change. The states say which records are free. */
-  #rebuild(): void {
-    const { words } = this.#cpu;
-    spinLock(this.#cpu, this.#line, CLASS_SLAB);
+  private _rebuild(): void {
+    const { words } = this._cpu;
+    spinLock(this._cpu, this._line, CLASS_SLAB);
     let head = 0;
-    this.#source.forEach((record) => {
+    this._source.forEach((record) => {
       if (peek(words, record + R_STATE) !== FREE) return;
       poke(words, record + R_LINK, head);
       head = record;
     });
-    poke(words, this.#line + LIST_HEAD, head);
-    spinUnlock(this.#cpu, this.#line);
+    poke(words, this._line + LIST_HEAD, head);
+    spinUnlock(this._cpu, this._line);
   }
 }
 

@@ -26,50 +26,50 @@ const SLOTS_PER_NODE: number = RMAP_NODE_WORDS - N_SLOTS;
 const MAX_PASSES = 64;
 
 export class Rmap {
-  readonly #cpu: Cpu;
-  readonly #slab: Slab;
-  readonly #rcu: Rcu;
-  readonly #retireKind: number;
+  private readonly _cpu: Cpu;
+  private readonly _slab: Slab;
+  private readonly _rcu: Rcu;
+  private readonly _retireKind: number;
 
   constructor(cpu: Cpu, slab: Slab, rcu: Rcu, retireKind: number) {
-    this.#cpu = cpu;
-    this.#slab = slab;
-    this.#rcu = rcu;
-    this.#retireKind = retireKind;
+    this._cpu = cpu;
+    this._slab = slab;
+    this._rcu = rcu;
+    this._retireKind = retireKind;
   }
 
   /** Makes sure that the next `add` finds memory. Throws ENOMEM. To be called before the leaf lock is taken. */
   reserve(): void {
-    this.#slab.reserve(1);
+    this._slab.reserve(1);
   }
 
   /** The only slot of a page that nobody else can reach yet. */
   setFirst(page: PageRef, entry: number): void {
-    poke(this.#cpu.words, page + P_RMAP_SLOT, entry);
+    poke(this._cpu.words, page + P_RMAP_SLOT, entry);
   }
 
   /** Requires: leaf lock of `entry`, `reserve`. */
   add(page: PageRef, entry: number): void {
-    const { words } = this.#cpu;
-    spinLock(this.#cpu, page + P_RMAP_LOCK, CLASS_RMAP);
-    const place = this.#find(page, 0);
+    const { words } = this._cpu;
+    spinLock(this._cpu, page + P_RMAP_LOCK, CLASS_RMAP);
+    const place = this._find(page, 0);
     if (place !== 0) poke(words, place, entry);
-    else this.#addNode(page, entry);
+    else this._addNode(page, entry);
     poke(words, page + P_RMAP_SEQ, (peek(words, page + P_RMAP_SEQ) + 1) | 0);
-    spinUnlock(this.#cpu, page + P_RMAP_LOCK);
+    spinUnlock(this._cpu, page + P_RMAP_LOCK);
   }
 
   /** True if the slot was there. Requires: leaf lock of `entry`. */
   remove(page: PageRef, entry: number): boolean {
-    const { words } = this.#cpu;
-    spinLock(this.#cpu, page + P_RMAP_LOCK, CLASS_RMAP);
-    const place = this.#find(page, entry);
+    const { words } = this._cpu;
+    spinLock(this._cpu, page + P_RMAP_LOCK, CLASS_RMAP);
+    const place = this._find(page, entry);
     if (place !== 0) {
       poke(words, place, 0);
       poke(words, page + P_RMAP_SEQ, (peek(words, page + P_RMAP_SEQ) + 1) | 0);
-      if (place !== page + P_RMAP_SLOT) this.#trim(page);
+      if (place !== page + P_RMAP_SLOT) this._trim(page);
     }
-    spinUnlock(this.#cpu, page + P_RMAP_LOCK);
+    spinUnlock(this._cpu, page + P_RMAP_LOCK);
     return place !== 0;
   }
 
@@ -79,9 +79,9 @@ export class Rmap {
   }
 
   slots(page: PageRef): number[] {
-    const { words } = this.#cpu;
+    const { words } = this._cpu;
     const found: number[] = [];
-    spinLock(this.#cpu, page + P_RMAP_LOCK, CLASS_RMAP);
+    spinLock(this._cpu, page + P_RMAP_LOCK, CLASS_RMAP);
     const first = peek(words, page + P_RMAP_SLOT);
     if (first !== 0) found.push(first);
     for (let node = peek(words, page + P_RMAP_MORE); node !== 0; node = peek(words, node + N_NEXT)) {
@@ -90,7 +90,7 @@ export class Rmap {
         if (slot !== 0) found.push(slot);
       }
     }
-    spinUnlock(this.#cpu, page + P_RMAP_LOCK);
+    spinUnlock(this._cpu, page + P_RMAP_LOCK);
     return found;
   }
 
@@ -99,7 +99,7 @@ export class Rmap {
    * visitor locks the slot's leaf and looks at the PTE itself. Requires: a section, so that the leaves stay leaves.
    */
   walk(page: PageRef, visit: (entry: number) => void): void {
-    const { words } = this.#cpu;
+    const { words } = this._cpu;
     for (let pass = 0; pass < MAX_PASSES; pass++) {
       const before = load(words, page + P_RMAP_SEQ);
       const slots = this.slots(page);
@@ -115,12 +115,12 @@ export class Rmap {
 
   readonly reclaimer: Reclaimer = {
     linkOf: (node) => node + R_LINK,
-    free: (node) => this.#slab.free(node),
-    markRetired: (node) => this.#slab.markRetired(node),
+    free: (node) => this._slab.free(node),
+    markRetired: (node) => this._slab.markRetired(node),
   };
 
-  #find(page: PageRef, wanted: number): number {
-    const { words } = this.#cpu;
+  private _find(page: PageRef, wanted: number): number {
+    const { words } = this._cpu;
     if (peek(words, page + P_RMAP_SLOT) === wanted) return page + P_RMAP_SLOT;
     for (let node = peek(words, page + P_RMAP_MORE); node !== 0; node = peek(words, node + N_NEXT)) {
       for (let i = 0; i < SLOTS_PER_NODE; i++) {
@@ -130,24 +130,24 @@ export class Rmap {
     return 0;
   }
 
-  #addNode(page: PageRef, entry: number): void {
-    const { words } = this.#cpu;
-    const node = this.#slab.alloc();
+  private _addNode(page: PageRef, entry: number): void {
+    const { words } = this._cpu;
+    const node = this._slab.alloc();
     for (let i = 1; i < SLOTS_PER_NODE; i++) poke(words, node + N_SLOTS + i, 0);
     poke(words, node + N_SLOTS, entry);
     poke(words, node + N_NEXT, peek(words, page + P_RMAP_MORE));
-    this.#slab.publish(node);
+    this._slab.publish(node);
     store(words, page + P_RMAP_MORE, node);
   }
 
   /** Drops the first node if it is empty; a later one goes when it has become the first. */
-  #trim(page: PageRef): void {
-    const { words } = this.#cpu;
+  private _trim(page: PageRef): void {
+    const { words } = this._cpu;
     for (let node = peek(words, page + P_RMAP_MORE); node !== 0; node = peek(words, page + P_RMAP_MORE)) {
       for (let i = 0; i < SLOTS_PER_NODE; i++) if (peek(words, node + N_SLOTS + i) !== 0) return;
       store(words, page + P_RMAP_MORE, peek(words, node + N_NEXT));
-      this.#slab.markRetired(node);
-      this.#rcu.retire(this.#retireKind, node);
+      this._slab.markRetired(node);
+      this._rcu.retire(this._retireKind, node);
     }
   }
 }

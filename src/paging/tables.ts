@@ -24,57 +24,57 @@ const TOP_LEVEL = 3;
 const SPAN = [1, 2 ** 9, 2 ** 18, 2 ** 27];
 
 export class Tables {
-  readonly #cpu: Cpu;
-  readonly #words: Int32Array;
-  readonly #slab: Slab;
-  readonly #rcu: Rcu;
-  readonly #retireKind: number;
-  readonly #headers: number;
-  readonly #tables: number;
+  private readonly _cpu: Cpu;
+  private readonly _words: Int32Array;
+  private readonly _slab: Slab;
+  private readonly _rcu: Rcu;
+  private readonly _retireKind: number;
+  private readonly _headers: number;
+  private readonly _tables: number;
 
   constructor(cpu: Cpu, regions: Regions, slab: Slab, rcu: Rcu, retireKind: number) {
-    this.#cpu = cpu;
-    this.#words = cpu.words;
-    this.#slab = slab;
-    this.#rcu = rcu;
-    this.#retireKind = retireKind;
-    this.#headers = regions.tableHeaders;
-    this.#tables = regions.tables;
+    this._cpu = cpu;
+    this._words = cpu.words;
+    this._slab = slab;
+    this._rcu = rcu;
+    this._retireKind = retireKind;
+    this._headers = regions.tableHeaders;
+    this._tables = regions.tables;
   }
 
   /** Word index of the table's first entry. */
   entries(table: TableRef): number {
-    return this.#tables + ((table - this.#headers) / TABLE_HEADER_WORDS) * LEAF_PAGES;
+    return this._tables + ((table - this._headers) / TABLE_HEADER_WORDS) * LEAF_PAGES;
   }
 
   /** The table that word `entry` lies in. */
   tableOf(entry: number): TableRef {
-    return (this.#headers + ((entry - this.#tables) >> LEAF_SHIFT) * TABLE_HEADER_WORDS) as TableRef;
+    return (this._headers + ((entry - this._tables) >> LEAF_SHIFT) * TABLE_HEADER_WORDS) as TableRef;
   }
 
   mmOf(table: TableRef): MmRef {
-    return peek(this.#words, table + T_MM) as MmRef;
+    return peek(this._words, table + T_MM) as MmRef;
   }
 
   vpnOf(entry: number): Vpn {
     const table = this.tableOf(entry);
-    return (peekF64(this.#cpu.floats, (table + T_FIRST) >> 1) + (entry - this.entries(table))) as Vpn;
+    return (peekF64(this._cpu.floats, (table + T_FIRST) >> 1) + (entry - this.entries(table))) as Vpn;
   }
 
   /** The leaf that covers `vpn`, or 0. Requires: a section, or the mmap_lock for writing. */
   leafFor(mm: MmRef, vpn: Vpn): TableRef {
-    const entry = this.#leafEntry(mm, vpn);
-    return (entry === 0 ? 0 : load(this.#words, entry)) as TableRef;
+    const entry = this._leafEntry(mm, vpn);
+    return (entry === 0 ? 0 : load(this._words, entry)) as TableRef;
   }
 
   /** The same, made if missing. Throws ENOMEM. Requires: a section. */
   ensureLeaf(mm: MmRef, vpn: Vpn): TableRef {
-    const { floats } = this.#cpu;
-    let table = load(this.#words, mm + MM_TOP) as TableRef;
+    const { floats } = this._cpu;
+    let table = load(this._words, mm + MM_TOP) as TableRef;
     for (let level = TOP_LEVEL; level > 0; level--) {
       const entry = this.entries(table) + indexAt(vpn, level);
-      let below = load(this.#words, entry) as TableRef;
-      if (below === 0) below = this.#hook(entry, mm, level - 1, vpn);
+      let below = load(this._words, entry) as TableRef;
+      if (below === 0) below = this._hook(entry, mm, level - 1, vpn);
       table = below;
     }
     assertRule(peekF64(floats, (table + T_FIRST) >> 1) === vpn - (vpn % LEAF_PAGES), 'walk', () => `wrong leaf for ${vpn}`);
@@ -82,135 +82,135 @@ export class Tables {
   }
 
   makeTop(mm: MmRef): void {
-    const top = this.#make(mm, TOP_LEVEL, 0 as Vpn, 0);
-    this.#slab.publish(top);
-    store(this.#words, mm + MM_TOP, top);
+    const top = this._make(mm, TOP_LEVEL, 0 as Vpn, 0);
+    this._slab.publish(top);
+    store(this._words, mm + MM_TOP, top);
   }
 
   lockLeaf(leaf: TableRef): void {
-    spinLock(this.#cpu, leaf + T_LOCK, CLASS_LEAF);
+    spinLock(this._cpu, leaf + T_LOCK, CLASS_LEAF);
   }
 
   unlockLeaf(leaf: TableRef): void {
-    spinUnlock(this.#cpu, leaf + T_LOCK);
+    spinUnlock(this._cpu, leaf + T_LOCK);
   }
 
   /** Whether the upper entry still names this leaf. Requires: its lock (then it stays so). */
   isHooked(leaf: TableRef): boolean {
-    return load(this.#words, peek(this.#words, leaf + T_PARENT)) === leaf;
+    return load(this._words, peek(this._words, leaf + T_PARENT)) === leaf;
   }
 
   /** Requires: leaf lock. */
   addUsed(leaf: TableRef, delta: number): void {
-    poke(this.#words, leaf + T_USED, peek(this.#words, leaf + T_USED) + delta);
+    poke(this._words, leaf + T_USED, peek(this._words, leaf + T_USED) + delta);
   }
 
   used(leaf: TableRef): number {
-    return peek(this.#words, leaf + T_USED);
+    return peek(this._words, leaf + T_USED);
   }
 
   /** Unhooks an empty leaf and retires it. Leaves it alone if somebody has installed a page meanwhile. */
   tearDownLeaf(leaf: TableRef): void {
     this.lockLeaf(leaf);
     const empty = this.used(leaf) === 0 && this.isHooked(leaf);
-    if (empty) store(this.#words, peek(this.#words, leaf + T_PARENT), 0); // pairs with isHooked in a fault's commit
+    if (empty) store(this._words, peek(this._words, leaf + T_PARENT), 0); // pairs with isHooked in a fault's commit
     this.unlockLeaf(leaf);
     if (!empty) return;
-    this.#slab.markRetired(leaf);
-    this.#rcu.retire(this.#retireKind, leaf);
-    this.#cpu.count(COUNTER['tables.freed']);
+    this._slab.markRetired(leaf);
+    this._rcu.retire(this._retireKind, leaf);
+    this._cpu.count(COUNTER['tables.freed']);
   }
 
   /** Calls `visit` with each leaf that covers part of [start, end), and the part. */
   forEachLeaf(mm: MmRef, start: Vpn, end: Vpn, visit: (leaf: TableRef, from: Vpn, to: Vpn) => void): void {
-    const top = load(this.#words, mm + MM_TOP) as TableRef;
-    if (top !== 0) this.#visit(top, TOP_LEVEL, start, end, visit);
+    const top = load(this._words, mm + MM_TOP) as TableRef;
+    if (top !== 0) this._visit(top, TOP_LEVEL, start, end, visit);
   }
 
   /** Retires every table of a space that nobody walks from the top any more. Never waits. */
   freeAll(mm: MmRef): void {
-    const top = load(this.#words, mm + MM_TOP) as TableRef;
+    const top = load(this._words, mm + MM_TOP) as TableRef;
     if (top === 0) return;
-    store(this.#words, mm + MM_TOP, 0);
-    this.#freeBelow(top, TOP_LEVEL);
+    store(this._words, mm + MM_TOP, 0);
+    this._freeBelow(top, TOP_LEVEL);
   }
 
   readonly reclaimer: Reclaimer = {
     linkOf: (table) => table + T_LINK,
-    free: (table) => this.#slab.free(table),
-    markRetired: (table) => this.#slab.markRetired(table),
+    free: (table) => this._slab.free(table),
+    markRetired: (table) => this._slab.markRetired(table),
   };
 
   /** Whether a dead cpu's table is hooked after all. */
   isReachable(table: TableRef): boolean {
-    const parent = peek(this.#words, table + T_PARENT);
-    if (parent !== 0) return load(this.#words, parent) === table;
+    const parent = peek(this._words, table + T_PARENT);
+    if (parent !== 0) return load(this._words, parent) === table;
     const mm = this.mmOf(table);
-    return mm !== 0 && load(this.#words, mm + MM_TOP) === table;
+    return mm !== 0 && load(this._words, mm + MM_TOP) === table;
   }
 
-  #leafEntry(mm: MmRef, vpn: Vpn): number {
-    let table = load(this.#words, mm + MM_TOP) as TableRef;
+  private _leafEntry(mm: MmRef, vpn: Vpn): number {
+    let table = load(this._words, mm + MM_TOP) as TableRef;
     if (table === 0) return 0;
     for (let level = TOP_LEVEL; level > 1; level--) {
-      table = load(this.#words, this.entries(table) + indexAt(vpn, level)) as TableRef;
+      table = load(this._words, this.entries(table) + indexAt(vpn, level)) as TableRef;
       if (table === 0) return 0;
     }
     return this.entries(table) + indexAt(vpn, 1);
   }
 
-  #hook(entry: number, mm: MmRef, level: number, vpn: Vpn): TableRef {
+  private _hook(entry: number, mm: MmRef, level: number, vpn: Vpn): TableRef {
     const span = (SPAN[level] as number) * LEAF_PAGES;
-    const table = this.#make(mm, level, (vpn - (vpn % span)) as Vpn, entry);
-    const found = cas(this.#words, entry, 0, table); // publishes; pairs with leafFor's loads
+    const table = this._make(mm, level, (vpn - (vpn % span)) as Vpn, entry);
+    const found = cas(this._words, entry, 0, table); // publishes; pairs with leafFor's loads
     if (found === 0) {
-      this.#slab.publish(table);
+      this._slab.publish(table);
       return table;
     }
-    this.#slab.free(table);
+    this._slab.free(table);
     return found as TableRef;
   }
 
-  #make(mm: MmRef, level: number, first: Vpn, parent: number): TableRef {
-    const table = this.#slab.alloc() as TableRef;
-    poke(this.#words, table + T_LEVEL, level);
-    poke(this.#words, table + T_MM, mm);
-    poke(this.#words, table + T_PARENT, parent);
-    poke(this.#words, table + T_USED, 0);
-    pokeF64(this.#cpu.floats, (table + T_FIRST) >> 1, first);
+  private _make(mm: MmRef, level: number, first: Vpn, parent: number): TableRef {
+    const table = this._slab.alloc() as TableRef;
+    poke(this._words, table + T_LEVEL, level);
+    poke(this._words, table + T_MM, mm);
+    poke(this._words, table + T_PARENT, parent);
+    poke(this._words, table + T_USED, 0);
+    pokeF64(this._cpu.floats, (table + T_FIRST) >> 1, first);
     return table;
   }
 
-  #visit(
+  private _visit(
     table: TableRef,
     level: number,
     start: Vpn,
     end: Vpn,
     visit: (leaf: TableRef, from: Vpn, to: Vpn) => void,
   ): void {
-    const first = peekF64(this.#cpu.floats, (table + T_FIRST) >> 1);
+    const first = peekF64(this._cpu.floats, (table + T_FIRST) >> 1);
     const span = SPAN[level] as number;
     const from = Math.max(0, Math.floor((start - first) / span));
     const to = Math.min(LEAF_PAGES, Math.ceil((Math.min(end, VPN_LIMIT) - first) / span));
     for (let i = from; i < to; i++) {
-      const below = load(this.#words, this.entries(table) + i) as TableRef;
+      const below = load(this._words, this.entries(table) + i) as TableRef;
       if (below === 0) continue;
       const low = first + i * span;
-      if (level > 1) this.#visit(below, level - 1, start, end, visit);
+      if (level > 1) this._visit(below, level - 1, start, end, visit);
       else visit(below, Math.max(low, start) as Vpn, Math.min(low + LEAF_PAGES, end) as Vpn);
     }
   }
 
-  #freeBelow(table: TableRef, level: number): void {
+  private _freeBelow(table: TableRef, level: number): void {
     for (let i = 0; i < LEAF_PAGES && level > 0; i++) {
       const entry = this.entries(table) + i;
-      const below = load(this.#words, entry) as TableRef;
+      const below = load(this._words, entry) as TableRef;
       if (below === 0) continue;
-      store(this.#words, entry, 0);
-      this.#freeBelow(below, level - 1);
+      store(this._words, entry, 0);
+      this._freeBelow(below, level - 1);
     }
-    this.#slab.markRetired(table);
-    this.#rcu.retire(this.#retireKind, table);
+    this._slab.markRetired(table);
+    this._rcu.retire(this._retireKind, table);
   }
 }
 

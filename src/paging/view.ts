@@ -21,23 +21,23 @@ export class View implements SectionClient {
   /** What the hit path compares with the space's generation: that of the TLB's contents inside sections, else none. */
   generation: number = INACTIVE;
   sectionDepth = 0;
-  readonly #cpu: Cpu;
+  private readonly _cpu: Cpu;
   /** The generation that the TLB's contents are good for. */
-  #filled: number;
+  private _filled: number;
 
   constructor(cpu: Cpu, mm: MmRef) {
-    this.#cpu = cpu;
+    this._cpu = cpu;
     this.mm = mm;
     this.sectionMm = mm;
     this.generationIndex = mm + MM_GENERATION;
-    this.#filled = load(cpu.words, this.generationIndex);
+    this._filled = load(cpu.words, this.generationIndex);
   }
 
   revalidate(): void {
-    const generation = load(this.#cpu.words, this.generationIndex); // after the slot's store: see Rcu
-    if (generation !== this.#filled) {
-      catchUp(this.#cpu, this.mm, this.tlb, this.#filled, generation);
-      this.#filled = generation;
+    const generation = load(this._cpu.words, this.generationIndex); // after the slot's store: see Rcu
+    if (generation !== this._filled) {
+      catchUp(this._cpu, this.mm, this.tlb, this._filled, generation);
+      this._filled = generation;
     }
     this.generation = generation;
   }

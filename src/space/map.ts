@@ -2,7 +2,7 @@
 import { peek, peekF64 } from '#atomics';
 import type { MappingRef, MmRef, NodeRef, VmaRef, Vpn } from '../base/brands.ts';
 import { VmError } from '../base/errors.ts';
-import { MAX_MAP_COUNT, MIN_VPN, PAGE_SIZE, VPN_LIMIT } from '../base/limits.ts';
+import { MAX_MAP_COUNT, MIN_VPN, PAGE_SIZE, SMALL_VPN_LIMIT, VPN_LIMIT } from '../base/limits.ts';
 import { MM_LIMIT_PAGES, MM_MAP_COUNT, MM_MAPPED_PAGES, MM_MMAP_LOCK } from '../paging/mm.layout.ts';
 import { writeLock, writeUnlock } from '../sync/rwsem.ts';
 import { COUNTER } from '../trace/counters.ts';
@@ -60,7 +60,8 @@ function choosePlace(k: Kernel, root: NodeRef, { pages, placement, start }: MapR
   if (placement === 'hint' && start >= MIN_VPN && start + pages <= VPN_LIMIT && isFree(k, root, start, start + pages)) {
     return start as Vpn;
   }
-  const found = k.tree.findGap(root, pages, MIN_VPN, VPN_LIMIT);
+  const small = k.tree.findGap(root, pages, MIN_VPN, SMALL_VPN_LIMIT);
+  const found = small >= 0 ? small : k.tree.findGap(root, pages, SMALL_VPN_LIMIT, VPN_LIMIT);
   if (found < 0) throw new VmError('ENOMEM', 'mmap', `no gap of ${pages} pages in the address space`);
   return found as Vpn;
 }

@@ -67,10 +67,11 @@ function releaseLeaf(k: Kernel, leaf: TableRef, from: Vpn, to: Vpn): void {
     const pte = peek(words, entry);
     if ((pte & PTE_ZAPPED) === 0) continue;
     if (releasePage(k, pte, entry)) {
+      // In the order of addresses: frames that are zeroed in ascending order cost half (the processor's prefetcher).
       const page = k.frames.pageOf(ptePfn(pte));
-      poke(words, page + P_LINK, head);
-      if (head === NONE) tail = page;
-      head = page;
+      if (head === NONE) head = page;
+      else poke(words, tail + P_LINK, page);
+      tail = page;
       chained++;
     }
     store(words, entry, 0);

@@ -158,6 +158,15 @@ export function copyData(
   observer?.access('setData', target, targetStart);
   native.copyData(target, targetStart, source, start, end);
 }
+export function setBytes(bytes: Uint8Array, start: number, source: Uint8Array): void {
+  observer?.access('setData', bytes, start);
+  native.setBytes(bytes, start, source);
+}
+export function moveData(bytes: Uint8Array, target: number, start: number, end: number): void {
+  observer?.access('data', bytes, start);
+  observer?.access('setData', bytes, target);
+  native.moveData(bytes, target, start, end);
+}
 export function fillData(bytes: Uint8Array, start: number, end: number, value: number): void {
   observer?.access('setData', bytes, start);
   native.fillData(bytes, start, end, value);

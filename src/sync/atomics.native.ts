@@ -107,6 +107,14 @@ export function copyData(
 ): void {
   target.set(source.subarray(start, end), targetStart);
 }
+/** Copies the whole of `source` into frame data: no view is made. */
+export function setBytes(bytes: Uint8Array, start: number, source: Uint8Array): void {
+  bytes.set(source, start);
+}
+/** Copies bytes within frame data; the ranges may overlap. */
+export function moveData(bytes: Uint8Array, target: number, start: number, end: number): void {
+  bytes.copyWithin(target, start, end);
+}
 export function fillData(bytes: Uint8Array, start: number, end: number, value: number): void {
   bytes.fill(value, start, end);
 }

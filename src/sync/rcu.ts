@@ -71,8 +71,8 @@ export class Rcu {
   depth = 0;
   /** Counts the times the slot was stored: translations made under another value are void. */
   sectionSerial = 0;
-  readonly #entered: SectionClient[] = [];
-  readonly #reclaimers: (Reclaimer | undefined)[] = new Array<Reclaimer | undefined>(RETIRE_KINDS).fill(undefined);
+  private readonly _entered: SectionClient[] = [];
+  private readonly _reclaimers: (Reclaimer | undefined)[] = new Array<Reclaimer | undefined>(RETIRE_KINDS).fill(undefined);
   /** Nesting that `suspend` has put aside: not 0 while this thread sleeps, does I/O or runs a callback for a section. */
   suspendedDepth = 0;
   /** Makes a section that stays in one space without polling notice a wish for a grace period. Set by the paging room. */
@@ -83,7 +83,7 @@ export class Rcu {
   }
 
   registerReclaimer(kind: number, reclaimer: Reclaimer): void {
-    this.#reclaimers[kind] = reclaimer;
+    this._reclaimers[kind] = reclaimer;
   }
 
   /* Sections. */
@@ -97,11 +97,11 @@ export class Rcu {
       oops('H1', 'a callback (file system, pager) touched mapped memory while its thread was serving a fault');
     }
     if (this.depth++ === 0) {
-      this.#publish();
+      this._publish();
       if (DEV) sectionEntered(this.cpu);
     }
     if (client.sectionDepth++ === 0) {
-      this.#entered.push(client);
+      this._entered.push(client);
       poke(this.cpu.words, this.cpu.base + C_SECTION_MM, client.sectionMm);
       client.revalidate();
     }
@@ -109,20 +109,20 @@ export class Rcu {
 
   leave(client: SectionClient): void {
     if (--client.sectionDepth === 0) {
-      this.#entered.pop();
+      this._entered.pop();
       client.deactivate();
     }
     if (--this.depth === 0) {
-      this.#unpublish();
+      this._unpublish();
       if (DEV) sectionLeft(this.cpu);
     }
   }
 
   /** A quiescent point in the middle of a section: every translation made before is void. */
   republish(): void {
-    this.#publish();
+    this._publish();
     this.cpu.count(COUNTER['section.republished']);
-    for (const client of this.#entered) client.revalidate();
+    for (const client of this._entered) client.revalidate();
   }
 
   /** Leaves all nesting levels; what it returns goes to `resume`. Every translation made before is void. */
@@ -131,8 +131,8 @@ export class Rcu {
     if (depth === 0) return 0;
     this.depth = 0;
     this.suspendedDepth = depth;
-    for (const client of this.#entered) client.deactivate();
-    this.#unpublish();
+    for (const client of this._entered) client.deactivate();
+    this._unpublish();
     if (DEV) sectionLeft(this.cpu);
     return depth;
   }
@@ -141,9 +141,9 @@ export class Rcu {
     if (depth === 0) return;
     this.depth = depth;
     this.suspendedDepth = 0;
-    this.#publish();
+    this._publish();
     if (DEV) sectionEntered(this.cpu);
-    for (const client of this.#entered) client.revalidate();
+    for (const client of this._entered) client.revalidate();
   }
 
   /** Runs `sleeper` outside every section of this thread. */
@@ -164,20 +164,20 @@ export class Rcu {
     for (let i = 0; i < length; i++) poke(words, base + C_STACK + 1 + i, stack.charCodeAt(i));
   }
 
-  #publish(): void {
+  private _publish(): void {
     const { words, base } = this.cpu;
     store(words, base + C_SLOT, load(words, EPOCH) | 1); // then the generations: pairs with bump-then-scan in #elapsed
     this.sectionSerial++;
   }
 
-  #unpublish(): void {
+  private _unpublish(): void {
     const { words, base } = this.cpu;
     store(words, base + C_SLOT, 0);
     this.sectionSerial++;
-    if (peek(words, GRACE_WAITERS) !== 0) this.#wakeWaiters();
+    if (peek(words, GRACE_WAITERS) !== 0) this._wakeWaiters();
   }
 
-  #wakeWaiters(): void {
+  private _wakeWaiters(): void {
     const { words } = this.cpu;
     store(words, GRACE, (load(words, GRACE) + 1) | 0);
     notify(words, GRACE, Number.POSITIVE_INFINITY);
@@ -194,7 +194,7 @@ export class Rcu {
   }
 
   elapsed(tag: number): boolean {
-    return this.#blocker(tag) === -1;
+    return this._blocker(tag) === -1;
   }
 
   /**
@@ -205,29 +205,29 @@ export class Rcu {
     const tag = this.startGracePeriod();
     const was = this.suspend();
     try {
-      this.#waitFor(tag);
+      this._waitFor(tag);
     } finally {
       this.resume(was);
     }
   }
 
-  #waitFor(tag: number): void {
+  private _waitFor(tag: number): void {
     const { cpu } = this;
     cpu.count(COUNTER['grace.waits']);
-    let blocker = this.#blocker(tag);
+    let blocker = this._blocker(tag);
     if (blocker === -1) return;
     mightSleep(cpu, 'a grace period');
     const since = now();
     for (let spins = 0; blocker !== -1; spins++) {
-      if (spins % SPINS_BEFORE_NUDGE === SPINS_BEFORE_NUDGE - 1) this.#nudgeCpu(blocker);
+      if (spins % SPINS_BEFORE_NUDGE === SPINS_BEFORE_NUDGE - 1) this._nudgeCpu(blocker);
       if (spins < SPINS_BEFORE_WAIT) pause();
-      else this.#sleep(Math.min(1, 0.05 * (spins - SPINS_BEFORE_WAIT + 1)));
-      if (spins > SPINS_BEFORE_WAIT && now() - since > cpu.stallLimit) this.#stalled(blocker);
-      blocker = this.#blocker(tag);
+      else this._sleep(Math.min(1, 0.05 * (spins - SPINS_BEFORE_WAIT + 1)));
+      if (spins > SPINS_BEFORE_WAIT && now() - since > cpu.stallLimit) this._stalled(blocker);
+      blocker = this._blocker(tag);
     }
   }
 
-  #sleep(milliseconds: number): void {
+  private _sleep(milliseconds: number): void {
     const { cpu } = this;
     if (!cpu.canBlock) throw new WouldBlock('synchronize', 'a grace period');
     const seen = load(cpu.words, GRACE);
@@ -236,12 +236,12 @@ export class Rcu {
     store(cpu.words, GRACE_WAITERS, 0);
   }
 
-  #nudgeCpu(id: number): void {
+  private _nudgeCpu(id: number): void {
     const mm = peek(this.cpu.words, cpuSlot(id) + C_SECTION_MM);
     if (mm !== 0) this.nudge(mm);
   }
 
-  #stalled(id: number): never {
+  private _stalled(id: number): never {
     this.cpu.count(COUNTER['grace.stalls']);
     throw new VmError('ETIMEDOUT', 'synchronize', `no grace period for ${this.cpu.stallLimit} ms: ${this.describeSection(id)}`);
   }
@@ -257,7 +257,7 @@ export class Rcu {
   }
 
   /** The first cpu still in a section that began at or before `tag`, or -1. */
-  #blocker(tag: number): number {
+  private _blocker(tag: number): number {
     const { words } = this.cpu;
     const used = load(words, CPUS_USED);
     for (let id = 0; id < used; id++) {
@@ -278,7 +278,7 @@ export class Rcu {
   retireChain(kind: number, head: number, tail: number, count: number): void {
     const { cpu } = this;
     const { words, base } = cpu;
-    const reclaimer = this.#reclaimer(kind);
+    const reclaimer = this._reclaimer(kind);
     spinLock(cpu, base + C_RETIRE_LOCK, CLASS_RETIRE);
     poke(words, reclaimer.linkOf(tail), peek(words, base + C_RETIRE_OPEN + kind));
     poke(words, base + C_RETIRE_OPEN + kind, head);
@@ -303,11 +303,11 @@ export class Rcu {
       const lock = base + C_RETIRE_LOCK;
       if (owner === cpu.id) spinLock(cpu, lock, CLASS_RETIRE);
       else if (!spinTryLock(cpu, lock, CLASS_RETIRE)) return freed;
-      const heads = this.#takeElapsed(base);
-      if (heads !== undefined && owner !== cpu.id) this.#retag(heads);
-      this.#closeOpen(base);
+      const heads = this._takeElapsed(base);
+      if (heads !== undefined && owner !== cpu.id) this._retag(heads);
+      this._closeOpen(base);
       spinUnlock(cpu, lock);
-      if (heads !== undefined) freed += this.#freeChains(heads);
+      if (heads !== undefined) freed += this._freeChains(heads);
     }
     return freed;
   }
@@ -355,7 +355,7 @@ export class Rcu {
   }
 
   /** Requires: retire lock. The heads of the waiting lists, if their grace period is over. */
-  #takeElapsed(base: number): number[] | undefined {
+  private _takeElapsed(base: number): number[] | undefined {
     const { words } = this.cpu;
     if (peek(words, base + C_RETIRE_WAIT_COUNT) === 0) return undefined;
     if (!this.elapsed(peek(words, base + C_RETIRE_TAG))) return undefined;
@@ -370,7 +370,7 @@ export class Rcu {
   }
 
   /** Requires: retire lock. The open list begins to wait, if nothing waits before it. */
-  #closeOpen(base: number): void {
+  private _closeOpen(base: number): void {
     const { words } = this.cpu;
     const open = peek(words, base + C_RETIRE_OPEN_COUNT);
     if (open === 0 || peek(words, base + C_RETIRE_WAIT_COUNT) !== 0) return;
@@ -384,22 +384,22 @@ export class Rcu {
   }
 
   /** The objects change hands under the victim's lock: whoever reaps the victim must not find them any more. */
-  #retag(heads: readonly number[]): void {
+  private _retag(heads: readonly number[]): void {
     const { words } = this.cpu;
     heads.forEach((head, kind) => {
-      for (let object = head; object !== 0; object = peek(words, this.#reclaimer(kind).linkOf(object))) {
-        this.#reclaimer(kind).markRetired(object);
+      for (let object = head; object !== 0; object = peek(words, this._reclaimer(kind).linkOf(object))) {
+        this._reclaimer(kind).markRetired(object);
       }
     });
   }
 
-  #freeChains(heads: number[]): number {
+  private _freeChains(heads: number[]): number {
     const { words } = this.cpu;
     let freed = 0;
     for (let kind = 0; kind < RETIRE_KINDS; kind++) {
       let object = heads[kind] ?? 0;
       if (object === 0) continue;
-      const reclaimer = this.#reclaimer(kind);
+      const reclaimer = this._reclaimer(kind);
       while (object !== 0) {
         const next = peek(words, reclaimer.linkOf(object));
         reclaimer.free(object);
@@ -410,7 +410,7 @@ export class Rcu {
     return freed;
   }
 
-  #reclaimer(kind: number): Reclaimer {
-    return this.#reclaimers[kind] ?? oops('rcu', `no reclaimer for kind ${kind}`);
+  private _reclaimer(kind: number): Reclaimer {
+    return this._reclaimers[kind] ?? oops('rcu', `no reclaimer for kind ${kind}`);
   }
 }

@@ -16,14 +16,14 @@ import { range, type VmaTable } from './vma-table.ts';
 /** Nodes of one edit. Kept from edit to edit, since growing an array costs as much as copying a node. */
 export class NodeList {
   count = 0;
-  readonly #items: NodeRef[] = [];
+  private readonly _items: NodeRef[] = [];
 
   add(n: NodeRef): void {
-    this.#items[this.count++] = n;
+    this._items[this.count++] = n;
   }
 
   at(i: number): NodeRef {
-    return this.#items[i] as NodeRef;
+    return this._items[i] as NodeRef;
   }
 
   clear(): void {
@@ -43,29 +43,29 @@ export class TreeEdit {
 }
 
 export class TreeEditor {
-  readonly #nodes: NodeTable;
-  readonly #vmas: VmaTable;
-  readonly #rebuild: TreeRebuild;
+  private readonly _nodes: NodeTable;
+  private readonly _vmas: VmaTable;
+  private readonly _rebuild: TreeRebuild;
   /** The way down, from the root on: node and index of the child taken. Scratch. */
-  readonly #path: NodeRef[] = [];
-  readonly #taken: number[] = [];
-  readonly #idle: TreeEdit[] = [];
+  private readonly _path: NodeRef[] = [];
+  private readonly _taken: number[] = [];
+  private readonly _idle: TreeEdit[] = [];
 
   constructor(nodes: NodeTable, vmas: VmaTable) {
-    this.#nodes = nodes;
-    this.#vmas = vmas;
-    this.#rebuild = new TreeRebuild(nodes, vmas);
+    this._nodes = nodes;
+    this._vmas = vmas;
+    this._rebuild = new TreeRebuild(nodes, vmas);
   }
 
   /** See `VmaTree.replace`. */
   replace(root: NodeRef, start: number, end: number, insert: readonly VmaRef[]): TreeEdit {
-    if (DEV) this.#checkInsert(start, end, insert);
-    const edit = this.#idle.pop() ?? new TreeEdit();
+    if (DEV) this._checkInsert(start, end, insert);
+    const edit = this._idle.pop() ?? new TreeEdit();
     edit.oldRoot = root;
     edit.newRoot = root;
     edit.open = true;
     try {
-      if (root === 0 || !this.#replaceInLeaf(edit, start, end, insert)) this.#rebuild.run(edit, start, end, insert);
+      if (root === 0 || !this._replaceInLeaf(edit, start, end, insert)) this._rebuild.run(edit, start, end, insert);
     } catch (error) {
       this.abandon(edit);
       throw error;
@@ -74,7 +74,7 @@ export class TreeEditor {
   }
 
   abandon(edit: TreeEdit): void {
-    for (let i = 0; i < edit.made.count; i++) this.#nodes.slab.free(edit.made.at(i));
+    for (let i = 0; i < edit.made.count; i++) this._nodes.slab.free(edit.made.at(i));
     this.close(edit);
   }
 
@@ -84,12 +84,12 @@ export class TreeEditor {
     edit.open = false;
     edit.made.clear();
     edit.replaced.clear();
-    this.#idle.push(edit);
+    this._idle.push(edit);
   }
 
   /** False, with nothing done: the range reaches into another leaf, or this one would over- or underflow. */
-  #replaceInLeaf(edit: TreeEdit, start: number, end: number, insert: readonly VmaRef[]): boolean {
-    const nodes = this.#nodes;
+  private _replaceInLeaf(edit: TreeEdit, start: number, end: number, insert: readonly VmaRef[]): boolean {
+    const nodes = this._nodes;
     let n = edit.oldRoot;
     let depth = 0;
     let nextLeaf = Number.POSITIVE_INFINITY; // where the VMAs of the next leaf begin
@@ -98,8 +98,8 @@ export class TreeEditor {
       let i = nodes.firstEndingAfter(n, start);
       if (i === count) i--;
       if (i + 1 < count) nextLeaf = nodes.start(n, i + 1);
-      this.#path[depth] = n;
-      this.#taken[depth] = i;
+      this._path[depth] = n;
+      this._taken[depth] = i;
       n = nodes.node(n, i);
     }
     if (nextLeaf < end) return false;
@@ -116,21 +116,21 @@ export class TreeEditor {
     nodes.copyLeafEntries(copy, 0, n, 0, from);
     for (let k = 0; k < insert.length; k++) {
       const v = insert[k] as VmaRef;
-      nodes.setLeafEntry(copy, from + k, this.#vmas.start(v), this.#vmas.end(v), v);
+      nodes.setLeafEntry(copy, from + k, this._vmas.start(v), this._vmas.end(v), v);
     }
     nodes.copyLeafEntries(copy, from + insert.length, n, to, count);
-    edit.newRoot = this.#copyPath(edit, depth, copy);
+    edit.newRoot = this._copyPath(edit, depth, copy);
     return true;
   }
 
   /** Copies the nodes above `child`, `depth` of them, the lowest first. Returns the new root. */
-  #copyPath(edit: TreeEdit, depth: number, child: NodeRef): NodeRef {
-    const nodes = this.#nodes;
+  private _copyPath(edit: TreeEdit, depth: number, child: NodeRef): NodeRef {
+    const nodes = this._nodes;
     let below = child;
     let same = false; // the entries above the last copy say what they said before: only the child changes
     for (let d = depth - 1; d >= 0; d--) {
-      const old = this.#path[d] as NodeRef;
-      const i = this.#taken[d] as number;
+      const old = this._path[d] as NodeRef;
+      const i = this._taken[d] as number;
       const copy = nodes.clone(old);
       edit.made.add(copy);
       edit.replaced.add(old);
@@ -141,16 +141,16 @@ export class TreeEditor {
     return below;
   }
 
-  #checkInsert(start: number, end: number, insert: readonly VmaRef[]): void {
+  private _checkInsert(start: number, end: number, insert: readonly VmaRef[]): void {
     let at = start;
     for (let k = 0; k < insert.length; k++) {
       const v = insert[k] as VmaRef;
       assertRule(
-        this.#vmas.start(v) >= at && this.#vmas.end(v) <= end,
+        this._vmas.start(v) >= at && this._vmas.end(v) <= end,
         'tree insert',
-        () => `${this.#vmas.describe(v)} as number ${k}, expected inside ${range(at, end)}`,
+        () => `${this._vmas.describe(v)} as number ${k}, expected inside ${range(at, end)}`,
       );
-      at = this.#vmas.end(v);
+      at = this._vmas.end(v);
     }
   }
 }

@@ -50,17 +50,18 @@ export class TreeRebuild {
     this.#top = this.#nodes.level(edit.oldRoot);
     this.#placeEdges(edit.oldRoot, start, end);
     for (let level = 0; ; level++) {
+      this.#replaceSeam(edit, level);
       entries = [...this.#kept('left', level), ...entries, ...this.#kept('right', level)];
       while (entries.length > 0 && entries.length < TREE_MIN && !this.#holdsAllAbove(level)) {
-        entries = this.#widen(level, entries);
+        entries = this.#widen(edit, level, entries);
       }
       if (this.#holdsAllAbove(level)) {
+        for (let up = level + 1; up <= this.#top; up++) this.#replaceSeam(edit, up);
         edit.newRoot = this.#crown(edit, level, entries);
-        break;
+        return;
       }
       entries = this.#cut(edit, level, entries);
     }
-    this.#collectReplaced(edit, edit.oldRoot, this.#top, true, true);
   }
 
   #entriesOf(insert: readonly VmaRef[]): Entry[] {
@@ -126,15 +127,21 @@ export class TreeRebuild {
   }
 
   /** Takes in the nearest node beside the seam. Requires: there is one, see `#holdsAllAbove`. */
-  #widen(level: number, entries: Entry[]): Entry[] {
+  #widen(edit: TreeEdit, level: number, entries: Entry[]): Entry[] {
     for (let up = level + 1; ; up++) {
-      if (this.#staysLeft(up)) return [...this.#widenLeft(level, up), ...entries];
-      if (this.#staysRight(up)) return [...entries, ...this.#widenRight(level, up)];
+      if (this.#staysLeft(up)) return [...this.#takeIn(edit, this.#widenLeft(level, up)), ...entries];
+      if (this.#staysRight(up)) return [...entries, ...this.#takeIn(edit, this.#widenRight(level, up))];
     }
   }
 
+  /** The node is replaced, everything below it stays. */
+  #takeIn(edit: TreeEdit, n: NodeRef): Entry[] {
+    edit.replaced.add(n);
+    return this.#slice(n, 0, this.#nodes.count(n));
+  }
+
   /** Moves the left edge to the last node before it on `level`; `up` is the lowest level where something stays. */
-  #widenLeft(level: number, up: number): Entry[] {
+  #widenLeft(level: number, up: number): NodeRef {
     const { node, index } = this.#left;
     index[up] = (index[up] as number) - 1;
     let n = this.#nodes.node(node[up] as NodeRef, index[up] as number);
@@ -144,10 +151,10 @@ export class TreeRebuild {
       n = this.#nodes.node(n, index[k] as number);
     }
     node[level] = n;
-    return this.#slice(n, 0, this.#nodes.count(n));
+    return n;
   }
 
-  #widenRight(level: number, up: number): Entry[] {
+  #widenRight(level: number, up: number): NodeRef {
     const { node, index } = this.#right;
     let n = this.#nodes.node(node[up] as NodeRef, index[up] as number);
     index[up] = (index[up] as number) + 1;
@@ -157,7 +164,7 @@ export class TreeRebuild {
       n = this.#nodes.node(n, 0);
     }
     node[level] = n;
-    return this.#slice(n, 0, this.#nodes.count(n));
+    return n;
   }
 
   /** Cuts entries into as few nodes as will hold them, of sizes that differ by one at most. Returns their summaries. */
@@ -193,15 +200,23 @@ export class TreeRebuild {
     return 0 as NodeRef;
   }
 
-  /** Every node the seam runs through is out of the new tree, and so is everything between the edges. */
-  #collectReplaced(edit: TreeEdit, n: NodeRef, level: number, onLeft: boolean, onRight: boolean): void {
-    edit.replaced.add(n);
-    if (level === 0) return;
-    const from = onLeft ? (this.#left.index[level] as number) : 0;
-    const to = onRight ? (this.#right.index[level] as number) : this.#nodes.count(n);
+  /**
+   * The nodes of `level` from the left edge to the right one are not in the new tree. To be called when the levels below are
+   * done, which may have widened the seam here, and before this level is widened: what that takes in keeps its children.
+   */
+  #replaceSeam(edit: TreeEdit, level: number): void {
+    this.#descend(edit, level, edit.oldRoot, this.#top, true, true);
+  }
+
+  #descend(edit: TreeEdit, level: number, n: NodeRef, at: number, onLeft: boolean, onRight: boolean): void {
+    if (at === level) {
+      edit.replaced.add(n);
+      return;
+    }
+    const from = onLeft ? (this.#left.index[at] as number) : 0;
+    const to = onRight ? (this.#right.index[at] as number) : this.#nodes.count(n);
     for (let i = from; i < to; i++) {
-      const child = this.#nodes.node(n, i);
-      this.#collectReplaced(edit, child, level - 1, onLeft && i === from, onRight && i === to - 1);
+      this.#descend(edit, level, this.#nodes.node(n, i), at - 1, onLeft && i === from, onRight && i === to - 1);
     }
   }
 }

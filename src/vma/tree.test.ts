@@ -137,6 +137,37 @@ describe('editing', () => {
     expect(failures).toBeGreaterThan(20);
   });
 
+  test('replaces exactly the nodes that the new tree has not, whichever range goes', () => {
+    const space = new TestSpace();
+    const count = 150;
+    comb(space, count);
+    const spare = [0, 1].map((i) => space.vmas.create(space.props(90 + i, 91 + i)));
+    const nodesOf = (root: NodeRef): Set<number> => {
+      const all = space.tree.reachable(root);
+      for (const v of space.tree.toArray(root)) all.delete(v);
+      return all;
+    };
+    const before = nodesOf(space.root);
+    for (let from = 0; from < count; from += 2) {
+      for (let to = from; to <= count; to += 3) {
+        const insert = from === 0 ? spare : [];
+        const edit = space.tree.replace(space.root, from === 0 ? 90 : 100 + 4 * from, 100 + 4 * to, insert);
+        space.tree.validate(edit.newRoot);
+        expect(space.tree.count(edit.newRoot)).toBe(count - (to - from) + insert.length);
+        const after = nodesOf(edit.newRoot);
+        for (let i = 0; i < edit.made.count; i++) expect(after.delete(edit.made.at(i))).toBe(true);
+        for (let i = 0; i < edit.replaced.count; i++) after.add(edit.replaced.at(i));
+        expect(after).toEqual(before);
+        expect(edit.replaced.count).toBe(
+          new Set(Array.from({ length: edit.replaced.count }, (_, i) => edit.replaced.at(i))).size,
+        );
+        space.tree.abandon(edit);
+      }
+    }
+    for (const v of spare) space.vmas.discard(v);
+    space.close();
+  });
+
   test('that removes all but few keeps the nodes filled', () => {
     for (const [from, to] of [
       [0, 997],

@@ -24,21 +24,21 @@ export type { ValidateOptions } from './tree-validate.ts';
 export class VmaTree {
   readonly nodes: NodeTable;
   readonly vmas: VmaTable;
-  readonly #words: Int32Array;
-  readonly #floats: Float64Array;
-  readonly #rcu: Rcu;
-  readonly #kinds: { readonly node: number; readonly vma: number };
-  readonly #editor: TreeEditor;
+  private readonly _words: Int32Array;
+  private readonly _floats: Float64Array;
+  private readonly _rcu: Rcu;
+  private readonly _kinds: { readonly node: number; readonly vma: number };
+  private readonly _editor: TreeEditor;
 
   /** Registers the reclaimers of both retire kinds with `rcu`. One tree object serves all spaces: it holds no root. */
   constructor(cpu: Cpu, vmas: VmaTable, nodes: Slab, rcu: Rcu, retireKinds: { node: number; vma: number }) {
-    this.#words = cpu.words;
-    this.#floats = cpu.floats;
+    this._words = cpu.words;
+    this._floats = cpu.floats;
     this.vmas = vmas;
     this.nodes = new NodeTable(cpu, nodes);
-    this.#rcu = rcu;
-    this.#kinds = retireKinds;
-    this.#editor = new TreeEditor(this.nodes, vmas);
+    this._rcu = rcu;
+    this._kinds = retireKinds;
+    this._editor = new TreeEditor(this.nodes, vmas);
     rcu.registerReclaimer(retireKinds.node, {
       linkOf: (n) => n + N_LINK,
       free: (n) => nodes.free(n),
@@ -46,7 +46,7 @@ export class VmaTree {
     });
     rcu.registerReclaimer(retireKinds.vma, {
       linkOf: (v) => v + V_LINK,
-      free: (v) => this.#afterGrace(v as VmaRef),
+      free: (v) => this._afterGrace(v as VmaRef),
       markRetired: (v) => vmas.markRetired(v as VmaRef),
     });
   }
@@ -55,8 +55,8 @@ export class VmaTree {
 
   /** The VMA that contains `vpn`, or 0. The hot one: plain reads, no call, no allocation. */
   find(root: NodeRef, vpn: number): VmaRef {
-    const words = this.#words;
-    const floats = this.#floats;
+    const words = this._words;
+    const floats = this._floats;
     let n: number = root;
     while (n !== 0) {
       const count = peek(words, n + N_COUNT);
@@ -98,10 +98,10 @@ export class VmaTree {
       if (i > 0) before = nodes.node(n, i - 1);
       n = i < nodes.count(n) && nodes.start(n, i) < vpn ? nodes.node(n, i) : (0 as NodeRef);
     }
-    return before === 0 ? (0 as VmaRef) : this.#last(before);
+    return before === 0 ? (0 as VmaRef) : this._last(before);
   }
 
-  #last(root: NodeRef): VmaRef {
+  private _last(root: NodeRef): VmaRef {
     const { nodes } = this;
     let n = root;
     while (nodes.level(n) > 0) n = nodes.node(n, nodes.count(n) - 1);
@@ -116,18 +116,18 @@ export class VmaTree {
   /** The VMAs that meet [start, end), in order; all of them without a range. */
   toArray(root: NodeRef, start: number = 0, end: number = Number.POSITIVE_INFINITY): VmaRef[] {
     const out: VmaRef[] = [];
-    if (root !== 0) this.#collect(root, start, end, out);
+    if (root !== 0) this._collect(root, start, end, out);
     return out;
   }
 
-  #collect(n: NodeRef, start: number, end: number, out: VmaRef[]): void {
+  private _collect(n: NodeRef, start: number, end: number, out: VmaRef[]): void {
     const { nodes } = this;
     const leaf = nodes.level(n) === 0;
     const first = nodes.firstEndingAfter(n, start);
     const last = nodes.firstStartingAt(n, end, first);
     for (let i = first; i < last; i++) {
       if (leaf) out.push(nodes.vma(n, i));
-      else this.#collect(nodes.node(n, i), start, end, out);
+      else this._collect(nodes.node(n, i), start, end, out);
     }
   }
 
@@ -164,25 +164,25 @@ export class VmaTree {
    * is published: they are then published in that order, or abandoned in the other.
    */
   replace(root: NodeRef, start: number, end: number, insert: readonly VmaRef[]): TreeEdit {
-    return this.#editor.replace(root, start, end, insert);
+    return this._editor.replace(root, start, end, insert);
   }
 
   /** Makes the edit the layout. The VMAs that are new in it have been published, those that left it are still to be retired. */
   publish(rootWord: number, edit: TreeEdit): void {
     const { made } = edit;
     for (let i = 0; i < made.count; i++) this.nodes.slab.publish(made.at(i));
-    const found = cas(this.#words, rootWord, edit.oldRoot, edit.newRoot); // pairs with every look-up's load of the root
+    const found = cas(this._words, rootWord, edit.oldRoot, edit.newRoot); // pairs with every look-up's load of the root
     if (found !== edit.oldRoot) oops('tree publish', `root is ${found}, the edit was made for ${edit.oldRoot}`);
-    this.#retireNodes(edit.replaced);
-    this.#editor.close(edit);
+    this._retireNodes(edit.replaced);
+    this._editor.close(edit);
   }
 
   /** Gives up an edit that was not published: its nodes are free again. */
   abandon(edit: TreeEdit): void {
-    this.#editor.abandon(edit);
+    this._editor.abandon(edit);
   }
 
-  #retireNodes(dead: NodeList): void {
+  private _retireNodes(dead: NodeList): void {
     if (dead.count === 0) return;
     const { slab } = this.nodes;
     let tail = dead.at(0);
@@ -190,20 +190,20 @@ export class VmaTree {
     for (let i = 1; i < dead.count; i++) {
       const n = dead.at(i);
       slab.markRetired(n);
-      poke(this.#words, tail + N_LINK, n);
+      poke(this._words, tail + N_LINK, n);
       tail = n;
     }
-    this.#rcu.retireChain(this.#kinds.node, dead.at(0), tail, dead.count);
+    this._rcu.retireChain(this._kinds.node, dead.at(0), tail, dead.count);
   }
 
   /** The VMA has left the published tree: the tree's reference on it falls after a grace period. */
   retireVma(v: VmaRef): void {
     this.vmas.markRetired(v);
-    this.#rcu.retire(this.#kinds.vma, v);
+    this._rcu.retire(this._kinds.vma, v);
   }
 
   /** A sleeper may still hold a reference: the record is nobody's to reap then, the last put frees it. */
-  #afterGrace(v: VmaRef): void {
+  private _afterGrace(v: VmaRef): void {
     this.vmas.markDetached(v, DETACHED_RELEASED);
     this.vmas.publish(v);
     this.vmas.put(v);
@@ -213,7 +213,7 @@ export class VmaTree {
   freeAll(root: NodeRef): void {
     if (root === 0) return;
     const dead = new NodeList();
-    this.#walk(
+    this._walk(
       root,
       (n) => dead.add(n),
       (v) => {
@@ -221,7 +221,7 @@ export class VmaTree {
         this.retireVma(v);
       },
     );
-    this.#retireNodes(dead);
+    this._retireNodes(dead);
   }
 
   /* Looking at it. */
@@ -230,7 +230,7 @@ export class VmaTree {
   reachable(root: NodeRef): Set<number> {
     const out = new Set<number>();
     if (root === 0) return out;
-    this.#walk(
+    this._walk(
       root,
       (n) => out.add(n),
       (v) => out.add(v),
@@ -238,13 +238,13 @@ export class VmaTree {
     return out;
   }
 
-  #walk(n: NodeRef, onNode: (n: NodeRef) => void, onVma: (v: VmaRef) => void): void {
+  private _walk(n: NodeRef, onNode: (n: NodeRef) => void, onVma: (v: VmaRef) => void): void {
     const { nodes } = this;
     onNode(n);
     const count = nodes.count(n);
     for (let i = 0; i < count; i++) {
       if (nodes.level(n) === 0) onVma(nodes.vma(n, i));
-      else this.#walk(nodes.node(n, i), onNode, onVma);
+      else this._walk(nodes.node(n, i), onNode, onVma);
     }
   }
 

@@ -38,17 +38,17 @@ export interface VmaProps {
 }
 
 export class VmaTable {
-  readonly #words: Int32Array;
-  readonly #floats: Float64Array;
-  readonly #slab: Slab;
-  readonly #onLastPut: (v: VmaRef, mapping: MappingRef) => void;
+  private readonly _words: Int32Array;
+  private readonly _floats: Float64Array;
+  private readonly _slab: Slab;
+  private readonly _onLastPut: (v: VmaRef, mapping: MappingRef) => void;
 
   /** `onLastPut` gives back what the record held: the reference on its mapping. */
   constructor(cpu: Cpu, slab: Slab, onLastPut: (v: VmaRef, mapping: MappingRef) => void) {
-    this.#words = cpu.words;
-    this.#floats = cpu.floats;
-    this.#slab = slab;
-    this.#onLastPut = onLastPut;
+    this._words = cpu.words;
+    this._floats = cpu.floats;
+    this._slab = slab;
+    this._onLastPut = onLastPut;
   }
 
   /* Life. */
@@ -56,9 +56,9 @@ export class VmaTable {
   /** A record that only the caller knows, with one reference, the tree's. Throws ENOMEM. */
   create(props: VmaProps): VmaRef {
     assertRule(props.start < props.end, 'vma bounds', () => `empty range ${range(props.start, props.end)}`);
-    const v = this.#slab.alloc() as VmaRef;
-    const words = this.#words;
-    const floats = this.#floats;
+    const v = this._slab.alloc() as VmaRef;
+    const words = this._words;
+    const floats = this._floats;
     poke(words, v + V_REFS, 1);
     poke(words, v + V_DETACHED, 0);
     poke(words, v + V_FLAGS, props.flags);
@@ -72,37 +72,37 @@ export class VmaTable {
 
   /** To be called before the root that names the record is stored. The creator owns a reference on the mapping from now on. */
   publish(v: VmaRef): void {
-    this.#slab.publish(v);
+    this._slab.publish(v);
   }
 
   /** Takes back a record that was never published: the mapping's reference was not taken yet, so none is given back. */
   discard(v: VmaRef): void {
-    poke(this.#words, v + V_REFS, 0);
-    this.#slab.free(v);
+    poke(this._words, v + V_REFS, 0);
+    this._slab.free(v);
   }
 
   /** The record has left the tree; the tree's reference falls after a grace period (see `VmaTree.retireVma`). */
   markRetired(v: VmaRef): void {
-    this.#slab.markRetired(v);
+    this._slab.markRetired(v);
   }
 
   /** For a lockless reader. False: the record is dying, look again. True says nothing about being attached. */
   tryGet(v: VmaRef): boolean {
-    return refGetUnlessZero(this.#words, v + V_REFS);
+    return refGetUnlessZero(this._words, v + V_REFS);
   }
 
   get(v: VmaRef): void {
-    refGet(this.#words, v + V_REFS);
+    refGet(this._words, v + V_REFS);
   }
 
   put(v: VmaRef): void {
-    if (!refPut(this.#words, v + V_REFS)) return;
-    this.#onLastPut(v, this.mapping(v));
-    this.#slab.free(v);
+    if (!refPut(this._words, v + V_REFS)) return;
+    this._onLastPut(v, this.mapping(v));
+    this._slab.free(v);
   }
 
   refs(v: VmaRef): number {
-    return load(this.#words, v + V_REFS);
+    return load(this._words, v + V_REFS);
   }
 
   /* Detaching. */
@@ -113,37 +113,37 @@ export class VmaTable {
 
   /** 0, or a DETACHED_* reason. */
   detachedReason(v: VmaRef): number {
-    return load(this.#words, v + V_DETACHED); // pairs with the store in markDetached
+    return load(this._words, v + V_DETACHED); // pairs with the store in markDetached
   }
 
   markDetached(v: VmaRef, reason: number): void {
-    store(this.#words, v + V_DETACHED, reason); // before any PTE of the range is touched; pairs with the load under the leaf lock
+    store(this._words, v + V_DETACHED, reason); // before any PTE of the range is touched; pairs with the load under the leaf lock
   }
 
   /* Fields that never change: plain. */
 
   start(v: VmaRef): Vpn {
-    return peekF64(this.#floats, (v + V_START) >> 1) as Vpn;
+    return peekF64(this._floats, (v + V_START) >> 1) as Vpn;
   }
 
   end(v: VmaRef): Vpn {
-    return peekF64(this.#floats, (v + V_END) >> 1) as Vpn;
+    return peekF64(this._floats, (v + V_END) >> 1) as Vpn;
   }
 
   flags(v: VmaRef): number {
-    return peek(this.#words, v + V_FLAGS);
+    return peek(this._words, v + V_FLAGS);
   }
 
   mapping(v: VmaRef): MappingRef {
-    return peek(this.#words, v + V_MAPPING) as MappingRef;
+    return peek(this._words, v + V_MAPPING) as MappingRef;
   }
 
   offset(v: VmaRef): number {
-    return peekF64(this.#floats, (v + V_OFFSET) >> 1);
+    return peekF64(this._floats, (v + V_OFFSET) >> 1);
   }
 
   mm(v: VmaRef): MmRef {
-    return peek(this.#words, v + V_MM) as MmRef;
+    return peek(this._words, v + V_MM) as MmRef;
   }
 
   pages(v: VmaRef): number {

@@ -27,8 +27,8 @@ export const V_LINK = 1;
 /** References: 1 for the tree, 1 for each user that sleeps. Atomics only; once 0 it never rises again. */
 export const V_REFS = 2;
 /**
- * 0, or a DETACHED_* reason from the moment on after which no fault may install a page for this VMA. Atomics only: written by the layout
- * operation that replaces or removes it, under the tree lock, before it touches a PTE; read again under the leaf lock (I5).
+ * 0, or a `DETACHED_*` reason from the moment on after which no fault may install a page for this VMA. Atomics only: written
+ * by the layout operation that replaces or removes it, before it touches a PTE; read again under the leaf lock (I5).
  */
 export const V_DETACHED = 3;
 /** `VM_*` bits. Written once, before publication. */
