@@ -146,6 +146,14 @@ const forNode = {
   },
 };
 
+/** The checked bundles have the checker's small fan-outs and batches. */
+const smallTunables = {
+  name: 'small-tunables',
+  setup({ onResolve }) {
+    onResolve({ filter: /\/tunables\.ts$/ }, () => ({ path: abs('src/base/tunables.checked.ts') }));
+  },
+};
+
 async function bundle(outputs, options) {
   const { build: esbuild } = await import('esbuild');
   const result = await esbuild({
@@ -167,6 +175,7 @@ async function bundle(outputs, options) {
     logLevel: 'warning',
     ...options,
     external: ['node:*', ...(options.external ?? [])],
+    plugins: options.conditions?.includes('checked') ? [smallTunables] : [],
   });
   for (const file of result.outputFiles) outputs.set(posix.relative(root, file.path), file.text);
   return result;

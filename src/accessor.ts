@@ -27,7 +27,7 @@ import {
 import { oops } from './base/assert.ts';
 import { VmError } from './base/errors.ts';
 import { PAGE_MASK, PAGE_SIZE } from './base/limits.ts';
-import { TLB_MASK } from './paging/tlb.ts';
+import { TLB_MASK } from './base/tunables.ts';
 import type { View } from './paging/view.ts';
 import type { Rcu } from './sync/rcu.ts';
 import type { Translator } from './translate.ts';
@@ -75,7 +75,10 @@ export class Accessor {
   load8(address: number): number {
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
-    if (this._readTags[slot] === address - (low & 4095) && peek(this._words, this._generation) === this._view.generation) {
+    if (
+      this._readTags[slot] === address - (low & 4095) &&
+      peek(this._words, this._generation) === this._view.generation
+    ) {
       return data8(this._u8, (this._frames[slot] as number) * 4 + (low & 4095));
     }
     return this._slowRead(address, 1, 'load8').getUint8(this._at);
@@ -84,7 +87,10 @@ export class Accessor {
   store8(address: number, value: number): void {
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
-    if (this._writeTags[slot] === address - (low & 4095) && peek(this._words, this._generation) === this._view.generation) {
+    if (
+      this._writeTags[slot] === address - (low & 4095) &&
+      peek(this._words, this._generation) === this._view.generation
+    ) {
       setData8(this._u8, (this._frames[slot] as number) * 4 + (low & 4095), value);
     } else {
       this._slowWrite(address, 1, 'store8').setUint8(this._at, value);

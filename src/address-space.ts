@@ -2,16 +2,16 @@
  * The public `Space`: one address space as one thread has it open. Layout calls, `run`, and every access as a call of its own.
  */
 import { load, peek, peekF64 } from '#atomics';
-import { mapRequest, byteCount, checkProt, pageRange } from './arguments.ts';
-import { Accessor } from './accessor.ts';
-import { BulkAccess } from './bulk.ts';
 import { DEV } from '#dev';
+import { Accessor } from './accessor.ts';
+import { byteCount, checkProt, mapRequest, pageRange } from './arguments.ts';
+import { oops } from './base/assert.ts';
 import type { MmRef, Vpn } from './base/brands.ts';
 import { NONE } from './base/brands.ts';
 import { VmError, WouldBlock } from './base/errors.ts';
 import { PAGE_SIZE, VPN_LIMIT } from './base/limits.ts';
+import { BulkAccess } from './bulk.ts';
 import { designById } from './design/designs.ts';
-import { oops } from './base/assert.ts';
 import { Faulter } from './fault/faulter.ts';
 import type { MappedFile } from './mapped-file.ts';
 import { MM_MAP_COUNT, MM_MAPPED_PAGES, MM_SEQUENCE } from './paging/mm.layout.ts';
@@ -23,9 +23,9 @@ import { protectRange } from './space/protect.ts';
 import { unmapPages } from './space/unmap.ts';
 import { H_DESIGN } from './sync/control.layout.ts';
 import { Translator } from './translate.ts';
-import { VM_PROT, VM_SHARED } from './vma/vma.layout.ts';
 import type { FrameViews } from './views.ts';
 import { futexNotify, futexWait } from './virtual-futex.ts';
+import { VM_PROT, VM_SHARED } from './vma/vma.layout.ts';
 
 const POPULATE_RETRY_MS = 1;
 
@@ -110,7 +110,8 @@ export class Space {
    */
   mmap(options: MmapOptions): number {
     this._check('mmap');
-    if (typeof options !== 'object' || options === null) throw new VmError('EINVAL', 'mmap', 'options must be an object');
+    if (typeof options !== 'object' || options === null)
+      throw new VmError('EINVAL', 'mmap', 'options must be an object');
     const { addr = 0, length, prot, flags, file, offset = 0 } = options;
     const mapping = file === undefined ? NONE : this._mappingOf(file);
     const request = mapRequest({ addr, length, prot, flags, offset, mapping: mapping as never });
@@ -398,7 +399,11 @@ export class Space {
    * Leaves this thread's sections meanwhile. Throws WouldBlock where blocking is not allowed, EDEADLK on a machine that is
    * not shared.
    */
-  wait(address: number, expected: number, timeout: number = Number.POSITIVE_INFINITY): 'ok' | 'not-equal' | 'timed-out' {
+  wait(
+    address: number,
+    expected: number,
+    timeout: number = Number.POSITIVE_INFINITY,
+  ): 'ok' | 'not-equal' | 'timed-out' {
     this._check('wait');
     const parts = { k: this._k, view: this._view, translator: this._translator, words: this._host.views.i32 };
     return futexWait(parts, this._host.shared, address, expected, timeout);

@@ -18,8 +18,7 @@ import type { MapRequest, Placement } from './space/map.ts';
 import { VM_MAYEXEC, VM_MAYREAD, VM_MAYWRITE, VM_NORESERVE, VM_SHARED } from './vma/vma.layout.ts';
 
 const ALL_PROT: number = PROT_READ | PROT_WRITE | PROT_EXEC;
-const ALL_MAP: number =
-  MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+const ALL_MAP: number = MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
 const MAX_FILE_PAGES = 2 ** 31;
 
 /** A whole number of bytes, not negative. */
@@ -101,7 +100,8 @@ function place(addr: number, pages: number, flags: number): { placement: Placeme
   if (addr + pages * PAGE_SIZE > ADDRESS_LIMIT) {
     throw new VmError('ENOMEM', 'mmap', 'the range ends beyond the address space', addr);
   }
-  if (start < MIN_VPN) throw new VmError('EPERM', 'mmap', `addresses below ${MIN_VPN * PAGE_SIZE} cannot be mapped`, addr);
+  if (start < MIN_VPN)
+    throw new VmError('EPERM', 'mmap', `addresses below ${MIN_VPN * PAGE_SIZE} cannot be mapped`, addr);
   return { placement: (flags & MAP_FIXED_NOREPLACE) !== 0 ? 'fixed-noreplace' : 'fixed', start };
 }
 

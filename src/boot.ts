@@ -1,18 +1,19 @@
 /** Making a machine's memory, and one thread's kernel over it. */
 import { load, poke, store } from '#atomics';
-import type { MappingRef, VmaRef } from './base/brands.ts';
-import { VmError } from './base/errors.ts';
-import { MAX_FRAMES, MIN_FRAMES, PAGE_SIZE } from './base/limits.ts';
 import { Files } from './backing/files.ts';
 import { MAPPING_WORDS } from './backing/mapping.layout.ts';
 import { PageCache } from './backing/page-cache.ts';
 import { Reclaim } from './backing/reclaim.ts';
 import { TEXT_WORDS, TextStore } from './backing/text.ts';
+import type { MappingRef, VmaRef } from './base/brands.ts';
+import { VmError } from './base/errors.ts';
+import { MAX_FRAMES, MIN_FRAMES, PAGE_SIZE } from './base/limits.ts';
 import type { FaultProtocol } from './fault/protocol.ts';
 import { Frames } from './memory/frames.ts';
 import { LIVE } from './memory/ownership.ts';
 import { P_STATE } from './memory/page.layout.ts';
-import { computeRegions, type Regions, TABLE_HEADER_WORDS } from './memory/regions.ts';
+import { TABLE_HEADER_WORDS } from './memory/regions.layout.ts';
+import { computeRegions, type Regions } from './memory/regions.ts';
 import { arenaSource, regionSource, Slab } from './memory/slab.ts';
 import { nudgeGeneration } from './paging/generation.ts';
 import { RMAP_NODE_WORDS, Rmap } from './paging/rmap.ts';
@@ -51,8 +52,8 @@ import {
 import type { Cpu } from './sync/cpu.ts';
 import { Rcu } from './sync/rcu.ts';
 import { Planner } from './vma/plan.ts';
-import { VmaTree } from './vma/tree.ts';
 import { NODE_WORDS } from './vma/tree.layout.ts';
+import { VmaTree } from './vma/tree.ts';
 import { VMA_WORDS } from './vma/vma.layout.ts';
 import { VmaTable } from './vma/vma-table.ts';
 
@@ -136,7 +137,22 @@ export function makeKernel(cpu: Cpu, frameBytes: Uint8Array): Kernel {
   rcu.registerReclaimer(RETIRE_RMAP, rmap.reclaimer);
   rcu.nudge = (mm) => nudgeGeneration(cpu, mm as never);
   return {
-    cpu, words, floats, regions, rcu, slabs, frames, tables, rmap, vmas, tree, planner, texts, cache, reclaim, files,
+    cpu,
+    words,
+    floats,
+    regions,
+    rcu,
+    slabs,
+    frames,
+    tables,
+    rmap,
+    vmas,
+    tree,
+    planner,
+    texts,
+    cache,
+    reclaim,
+    files,
   };
 }
 
@@ -154,4 +170,3 @@ function makeSlabs(cpu: Cpu, regions: Regions): Slabs {
     text: arena(SLAB_TEXT, 'text', TEXT_WORDS),
   };
 }
-

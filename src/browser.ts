@@ -1,6 +1,7 @@
 /** `vmspace/browser`: Blobs and Files of a page as files to map. Re-exports everything of `vmspace`. */
-import { BLOB_FILE, blobBacking, unknownBlob } from './backing/blob.ts';
+
 import { registerBacking } from './backing/backing.ts';
+import { BLOB_FILE, blobBacking, unknownBlob } from './backing/blob.ts';
 import { VmError } from './base/errors.ts';
 import type { Machine } from './machine.ts';
 import type { FileHandle, MappedFile } from './mapped-file.ts';

@@ -10,7 +10,14 @@ export type { Census, PoolCensus } from './census.ts';
 export * from './constants.ts';
 export type { DesignName } from './design/designs.ts';
 export { DESIGN_NAMES } from './design/designs.ts';
-export type { Machine, MachineCounters, MachineHandle, MachineOptions, SpaceOptions, WatchedWorker } from './machine.ts';
+export type {
+  Machine,
+  MachineCounters,
+  MachineHandle,
+  MachineOptions,
+  SpaceOptions,
+  WatchedWorker,
+} from './machine.ts';
 export { attachMachine, attachSpace, createMachine, machineOf } from './machine.ts';
 export type { FileHandle, MappedFile } from './mapped-file.ts';
 export type { CounterName, Counters, HistogramName } from './trace/counters.ts';

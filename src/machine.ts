@@ -6,19 +6,19 @@ import { load, peek, store } from '#atomics';
 import { lockdepReports } from '#lockdep';
 import { Space, type SpaceHandle } from './address-space.ts';
 import { byteCount } from './arguments.ts';
+import type { Backing } from './backing/backing.ts';
 import { oops } from './base/assert.ts';
 import type { MappingRef, MmRef } from './base/brands.ts';
 import { VmError } from './base/errors.ts';
 import { PAGE_SIZE } from './base/limits.ts';
-import type { Backing } from './backing/backing.ts';
-import { allocate, checkControl, makeControl, makeKernel, type MemoryBuffer } from './boot.ts';
+import { allocate, checkControl, type MemoryBuffer, makeControl, makeKernel } from './boot.ts';
 import { type Census, takeCensus } from './census.ts';
-import { type DesignName, DESIGN_NAMES, designById, designByName } from './design/designs.ts';
+import { DESIGN_NAMES, type DesignName, designById, designByName } from './design/designs.ts';
 import { type FileHandle, MappedFile } from './mapped-file.ts';
-import { reapCpu, reapThread } from './reap.ts';
 import { MM_SERIAL } from './paging/mm.layout.ts';
-import { attachMm, createMm, leaveMm } from './space/mm.ts';
+import { reapCpu, reapThread } from './reap.ts';
 import type { Kernel } from './space/kernel.ts';
+import { attachMm, createMm, leaveMm } from './space/mm.ts';
 import {
   C_THREAD,
   CPUS_USED,
@@ -102,7 +102,8 @@ export class Machine {
     const words = new Int32Array(handle.control);
     const floats = new Float64Array(handle.control, 0, words.length >> 1);
     const design = designById(peek(words, H_DESIGN));
-    if (design === undefined) throw new VmError('EPROTO', 'attach', 'this build does not have the design of the machine');
+    if (design === undefined)
+      throw new VmError('EPROTO', 'attach', 'this build does not have the design of the machine');
     this.#key = key;
     this.handle = handle;
     this.memory = handle.frameBytes;
@@ -329,7 +330,11 @@ export function createMachine(options: MachineOptions): Machine {
   const { shared = true, stallTimeout = DEFAULT_STALL_MS, design: name = 'rcu' } = options;
   const design = designByName(name);
   if (design === undefined) {
-    throw new VmError('EINVAL', 'createMachine', `design must be one of ${DESIGN_NAMES.join(', ')}, got ${String(name)}`);
+    throw new VmError(
+      'EINVAL',
+      'createMachine',
+      `design must be one of ${DESIGN_NAMES.join(', ')}, got ${String(name)}`,
+    );
   }
   if (typeof shared !== 'boolean') throw new VmError('EINVAL', 'createMachine', 'shared must be true or false');
   if (!Number.isSafeInteger(stallTimeout) || stallTimeout < 1 || stallTimeout > 2 ** 31 - 1) {

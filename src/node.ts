@@ -2,8 +2,8 @@
 import { closeSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { threadId } from 'node:worker_threads';
-import { descriptorBacking, NODE_FILE, nodeFileBacking, openRegular } from './backing/node-file.ts';
 import { registerBacking } from './backing/backing.ts';
+import { descriptorBacking, NODE_FILE, nodeFileBacking, openRegular } from './backing/node-file.ts';
 import { SLOW_FILE, slowFileBacking } from './backing/slow-file.ts';
 import { VmError } from './base/errors.ts';
 import { type Machine, setThreadNumber } from './machine.ts';
@@ -27,7 +27,11 @@ registerBacking(SLOW_FILE, slowFileBacking);
  * that was replaced under its path gives BusError (ESTALE) in threads that have not read it yet, never other bytes.
  * Throws ENOENT, EACCES, EISDIR, ENODEV, EINVAL, ENOMEM.
  */
-export async function openFile(machine: Machine, path: string | URL, options: OpenFileOptions = {}): Promise<MappedFile> {
+export async function openFile(
+  machine: Machine,
+  path: string | URL,
+  options: OpenFileOptions = {},
+): Promise<MappedFile> {
   return openFileSync(machine, path, options);
 }
 
@@ -54,7 +58,8 @@ export function openFileSync(machine: Machine, path: string | URL, options: Open
 
 function pathOf(path: string | URL): string {
   if (path instanceof URL) return resolve(decodeURIComponent(path.pathname));
-  if (typeof path !== 'string' || path === '') throw new VmError('EINVAL', 'openFile', 'path must be a string or a URL');
+  if (typeof path !== 'string' || path === '')
+    throw new VmError('EINVAL', 'openFile', 'path must be a string or a URL');
   return resolve(path);
 }
 
@@ -65,6 +70,7 @@ function checkDelay({ milliseconds, every = 1 }: { milliseconds: number; every?:
   if (!(milliseconds >= 0) || !Number.isFinite(milliseconds)) {
     throw new VmError('EINVAL', 'openFile', 'delay.milliseconds must be a number, 0 at least');
   }
-  if (!Number.isSafeInteger(every) || every < 1) throw new VmError('EINVAL', 'openFile', 'delay.every must be 1 at least');
+  if (!Number.isSafeInteger(every) || every < 1)
+    throw new VmError('EINVAL', 'openFile', 'delay.every must be 1 at least');
   return { milliseconds, every };
 }

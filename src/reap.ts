@@ -8,17 +8,16 @@
  * done again under the dead thread's mmap_lock; what is left in its hands goes back last.
  */
 import { cas, load, peek, poke, store } from '#atomics';
+import { pageReap } from './backing/page-lock.ts';
 import type { MappingRef, MmRef, NodeRef, PageRef, TableRef, VmaRef, Vpn } from './base/brands.ts';
 import { VmError } from './base/errors.ts';
 import { MAX_CPUS, VPN_LIMIT } from './base/limits.ts';
-import { pageReap } from './backing/page-lock.ts';
-import { LIVE, stateKind } from './memory/ownership.ts';
+import { LIVE, R_STATE, stateKind } from './memory/ownership.ts';
 import { P_LOCK, P_MAPPING, P_RMAP_SLOT } from './memory/page.layout.ts';
-import { R_STATE } from './memory/slab.ts';
 import { bumpGeneration } from './paging/generation.ts';
 import { MM_EXITING, MM_MMAP_LOCK, MM_STATE, MM_TREE_LOCK } from './paging/mm.layout.ts';
 import { ptePfn } from './paging/pte.ts';
-import { readIntent, INTENT_EXIT, INTENT_NONE, INTENT_PROTECT, INTENT_UNMAP, type Intent } from './space/intent.ts';
+import { INTENT_EXIT, INTENT_NONE, INTENT_PROTECT, INTENT_UNMAP, type Intent, readIntent } from './space/intent.ts';
 import { type Kernel, RETIRE_FRAME, RETIRE_NODE, RETIRE_RMAP, RETIRE_TABLE } from './space/kernel.ts';
 import { lockTree, rootOf, unlockTree } from './space/layout.ts';
 import { exitMm, exitMmLocked, forEachMm, leaveMm, usesMm } from './space/mm.ts';
@@ -43,8 +42,9 @@ import {
 } from './sync/control.layout.ts';
 import { detachCpu } from './sync/cpu.ts';
 import { futexReap } from './sync/futex.ts';
+import { OWNER_MASK } from './sync/lock-classes.ts';
 import { rwsemReap, writeUnlock } from './sync/rwsem.ts';
-import { OWNER_MASK, spinReap } from './sync/spinlock.ts';
+import { spinReap } from './sync/spinlock.ts';
 import { COUNTER } from './trace/counters.ts';
 import { DETACHED_RELEASED, DETACHED_REPLACED } from './vma/vma.layout.ts';
 
@@ -201,12 +201,36 @@ function takeRecords(k: Kernel, tag: number): void {
     rcu.retire(kind, record);
   };
   let found = 0;
-  found += slabs.table.reap(tag, (t) => k.tables.isReachable(t as TableRef), again(RETIRE_TABLE, (t) => slabs.table.markRetired(t)));
-  found += slabs.node.reap(tag, (n) => reachable.has(n), again(RETIRE_NODE, (n) => slabs.node.markRetired(n as NodeRef)));
-  found += slabs.vma.reap(tag, (v) => reachable.has(v), (v) => k.tree.retireVma(v as VmaRef));
-  found += slabs.rmap.reap(tag, () => false, again(RETIRE_RMAP, (n) => slabs.rmap.markRetired(n)));
-  found += slabs.mapping.reap(tag, () => false, () => undefined);
-  found += slabs.text.reap(tag, () => false, () => undefined);
+  found += slabs.table.reap(
+    tag,
+    (t) => k.tables.isReachable(t as TableRef),
+    again(RETIRE_TABLE, (t) => slabs.table.markRetired(t)),
+  );
+  found += slabs.node.reap(
+    tag,
+    (n) => reachable.has(n),
+    again(RETIRE_NODE, (n) => slabs.node.markRetired(n as NodeRef)),
+  );
+  found += slabs.vma.reap(
+    tag,
+    (v) => reachable.has(v),
+    (v) => k.tree.retireVma(v as VmaRef),
+  );
+  found += slabs.rmap.reap(
+    tag,
+    () => false,
+    again(RETIRE_RMAP, (n) => slabs.rmap.markRetired(n)),
+  );
+  found += slabs.mapping.reap(
+    tag,
+    () => false,
+    () => undefined,
+  );
+  found += slabs.text.reap(
+    tag,
+    () => false,
+    () => undefined,
+  );
   k.cpu.countMany(COUNTER['reaped.objects'], found);
   releaseLeftLocks(words, k, tag);
 }
@@ -239,4 +263,3 @@ function dropReferences(k: Kernel, id: number): void {
   });
   k.files.closeAll(id);
 }
-

@@ -7,10 +7,11 @@ import type { Vpn } from './base/brands.ts';
 import { NONE } from './base/brands.ts';
 import { SegmentationFault, VmError } from './base/errors.ts';
 import { ADDRESS_LIMIT, PAGE_MASK, PAGE_SIZE } from './base/limits.ts';
+import { TLB_MASK } from './base/tunables.ts';
 import type { Faulter } from './fault/faulter.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_WRITE, ptePfn } from './paging/pte.ts';
 import { LEAF_PAGES } from './paging/table.layout.ts';
-import { TLB_MASK, type Tlb } from './paging/tlb.ts';
+import type { Tlb } from './paging/tlb.ts';
 import type { View } from './paging/view.ts';
 import type { Kernel } from './space/kernel.ts';
 import { COUNTER } from './trace/counters.ts';
@@ -93,4 +94,3 @@ function checkAddress(address: number, access: string): void {
   if (!Number.isInteger(address)) throw new VmError('EINVAL', access, `${String(address)} is not an address`);
   if (address < 0 || address >= ADDRESS_LIMIT) throw new SegmentationFault('SEGV_MAPERR', access, address);
 }
-

@@ -33,7 +33,11 @@ export function registerBacking(kind: string, factory: BackingFactory): void {
 export function makeBacking(kind: string, options: unknown, size: number): Backing {
   const factory = kinds.get(kind);
   if (factory === undefined) {
-    throw new VmError('ENODEV', 'read', `this thread does not know files of kind '${kind}'; registerBacking it here too`);
+    throw new VmError(
+      'ENODEV',
+      'read',
+      `this thread does not know files of kind '${kind}'; registerBacking it here too`,
+    );
   }
   return factory(options, size);
 }

@@ -9,8 +9,8 @@ import { NONE } from '../base/brands.ts';
 import { VmError } from '../base/errors.ts';
 import { PAGE_SIZE } from '../base/limits.ts';
 import type { Frames } from '../memory/frames.ts';
-import { LIVE, stateKind } from '../memory/ownership.ts';
-import { R_STATE, type Slab } from '../memory/slab.ts';
+import { LIVE, R_STATE, stateKind } from '../memory/ownership.ts';
+import type { Slab } from '../memory/slab.ts';
 import { FILE_LOCK, H_FILES_CLOSED } from '../sync/control.layout.ts';
 import type { Cpu } from '../sync/cpu.ts';
 import { CLASS_FILES } from '../sync/lock-classes.ts';
@@ -239,7 +239,11 @@ export class Files {
     const got = backing.read(position, targets);
     const expected = Math.min(pages.length * PAGE_SIZE, this.size(mapping) - position);
     if (!(got >= expected)) {
-      throw new VmError('EIO', 'read', `the file gave ${got} bytes of ${expected} at ${position}: has it been truncated?`);
+      throw new VmError(
+        'EIO',
+        'read',
+        `the file gave ${got} bytes of ${expected} at ${position}: has it been truncated?`,
+      );
     }
     pages.forEach((page, i) => {
       const valid = expected - i * PAGE_SIZE;

@@ -28,7 +28,11 @@ export function openRegular(path: string): { fd: number; stats: Stats } {
   if (stats.isFile()) return { fd, stats };
   closeSync(fd);
   const directory = stats.isDirectory();
-  throw new VmError(directory ? 'EISDIR' : 'ENODEV', 'openFile', `'${path}' is ${directory ? 'a directory' : 'not a regular file'}`);
+  throw new VmError(
+    directory ? 'EISDIR' : 'ENODEV',
+    'openFile',
+    `'${path}' is ${directory ? 'a directory' : 'not a regular file'}`,
+  );
 }
 
 /** This thread's own descriptor for a file that another thread may have opened. Throws ESTALE when it is another file now. */

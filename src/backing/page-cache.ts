@@ -3,7 +3,7 @@
  * a hint until the page lock is held and mapping and index were compared again (I21). A miss may be false while a chain is
  * changing; only `insert`, under the bucket's lock, decides.
  */
-import { load, pause, peek, poke, store } from "#atomics";
+import { load, pause, peek, poke, store } from '#atomics';
 import { assertRule, oops } from '../base/assert.ts';
 import type { MappingRef, PageRef, Pfn } from '../base/brands.ts';
 import { NONE } from '../base/brands.ts';

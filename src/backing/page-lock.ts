@@ -14,8 +14,8 @@ import { SPIN_LIMIT } from '../base/tunables.ts';
 import { P_LOCK } from '../memory/page.layout.ts';
 import { C_PAGE_LOCKS, PAGE_LOCK_SLOTS } from '../sync/control.layout.ts';
 import type { Cpu } from '../sync/cpu.ts';
+import { OWNER_MASK, WAITED } from '../sync/lock-classes.ts';
 import { PARK_MS } from '../sync/park.ts';
-import { OWNER_MASK, WAITED } from '../sync/spinlock.ts';
 import { COUNTER } from '../trace/counters.ts';
 
 export function pageTryLock(cpu: Cpu, page: PageRef): boolean {

@@ -37,7 +37,8 @@ export class Readahead {
   /** `count` pages were read from `index` on. */
   advance(mapping: number, index: number, count: number): void {
     for (const stream of this.#streams) {
-      if (stream.mapping === mapping && (stream.next === index || stream.next === index + 1)) stream.next = index + count;
+      if (stream.mapping === mapping && (stream.next === index || stream.next === index + 1))
+        stream.next = index + count;
     }
   }
 }

@@ -5,18 +5,18 @@ export const PAGE_WORDS = 1024;
 export const PAGE_MASK = 4095;
 
 /** User addresses are below 2^47, as on x86-64; page numbers below 2^35. */
-export const ADDRESS_LIMIT: number = 2 ** 47;
-export const VPN_LIMIT: number = 2 ** 35;
+export const ADDRESS_LIMIT = 0x800000000000;
+export const VPN_LIMIT = 0x800000000;
 /**
  * Where the search for a gap begins (mmap_base): addresses below 2^30 are small integers to every JavaScript engine, neither boxed
  * nor converted. What does not fit goes above.
  */
-export const SMALL_VPN_LIMIT: number = 2 ** 18;
+export const SMALL_VPN_LIMIT = 0x40000;
 /** The lowest page a kernel-chosen or hinted mapping may use (vm.mmap_min_addr is 65536). */
 export const MIN_VPN = 16;
 
 /** A pfn is 20 bits: 4 GiB of frames per machine. */
-export const MAX_FRAMES: number = 1 << 20;
+export const MAX_FRAMES = 0x100000;
 export const MIN_FRAMES = 64;
 
 export const MAX_CPUS = 64;

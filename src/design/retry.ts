@@ -2,10 +2,11 @@
  * `retry`: VM_FAULT_RETRY. The fault holds mmap_lock for reading, drops it before it sleeps, and starts again under the lock.
  * No I/O under the lock, but every fault still takes it, and every fault that slept takes it twice.
  */
+
+import type { FaultProtocol } from '../fault/protocol.ts';
 import { MM_MMAP_LOCK } from '../paging/mm.layout.ts';
 import { readLock, readTryLock } from '../sync/rwsem.ts';
 import { COUNTER } from '../trace/counters.ts';
-import type { FaultProtocol } from '../fault/protocol.ts';
 import { dropMmapLock, takeMmapLock } from './mmap-sem.ts';
 import { sleepWithReference } from './rcu.ts';
 

@@ -1,6 +1,6 @@
 /** Anonymous memory: the zero page for reads, a frame of one's own for writes. */
 import { poke, store } from '#atomics';
-import type { PageRef, Pfn, TableRef } from '../base/brands.ts';
+import type { PageRef, Pfn, TableRef, Vpn } from '../base/brands.ts';
 import { ZERO_PFN } from '../memory/frames.ts';
 import { P_FLAGS, P_INDEX, P_MM, P_REFS, P_RMAP_SLOT, PG_ANON, PG_EXCLUSIVE } from '../memory/page.layout.ts';
 import { bumpGeneration } from '../paging/generation.ts';
@@ -10,7 +10,6 @@ import { VM_WRITE } from '../vma/vma.layout.ts';
 import { entryIn, lockForCommit } from './commit.ts';
 import type { Faulter } from './faulter.ts';
 import { DONE, NEED_FRAME } from './outcome.ts';
-import type { Vpn } from '../base/brands.ts';
 
 const WRITABLE: number = PTE_PRESENT | PTE_WRITE | PTE_ACCESSED | PTE_DIRTY;
 

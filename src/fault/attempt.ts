@@ -74,4 +74,3 @@ function isPrivatePage(f: Faulter, pte: number): boolean {
   if (pfn === 0) return false;
   return (load(f.k.words, f.k.frames.pageOf(pfn) + P_FLAGS) & PG_ANON) !== 0;
 }
-

@@ -7,8 +7,8 @@ import type { TableRef, VmaRef } from '../base/brands.ts';
 import { NONE } from '../base/brands.ts';
 import { LEAF_PAGES } from '../paging/table.layout.ts';
 import { rootOf } from '../space/layout.ts';
-import { CHANGED, DETACHED, DONE, UNHOOKED } from './outcome.ts';
 import type { Faulter } from './faulter.ts';
+import { CHANGED, DETACHED, DONE, UNHOOKED } from './outcome.ts';
 
 /** Word index of the PTE for the fault's page. */
 export function entryIn(f: Faulter, leaf: TableRef): number {

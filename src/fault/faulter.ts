@@ -3,19 +3,32 @@
  * what the protocol lets it keep, and starts again from the look-up, counting why (I4).
  */
 import { now, pause, poke, wait } from '#atomics';
+import { pageUnlock } from '../backing/page-lock.ts';
 import type { MappingRef, MmRef, PageRef, Pfn, VmaRef, Vpn } from '../base/brands.ts';
 import { NONE } from '../base/brands.ts';
 import { BusError, SegmentationFault, VmError } from '../base/errors.ts';
 import { PAGE_SIZE } from '../base/limits.ts';
 import { MAX_OPTIMISTIC_RESTARTS } from '../base/tunables.ts';
-import { pageUnlock } from '../backing/page-lock.ts';
 import { MM_ROOT } from '../paging/mm.layout.ts';
 import type { View } from '../paging/view.ts';
-import { C_REF_PAGE } from '../sync/control.layout.ts';
 import type { Kernel } from '../space/kernel.ts';
+import { C_REF_PAGE } from '../sync/control.layout.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { attempt } from './attempt.ts';
-import { ACCERR, BUS, CHANGED, DETACHED, DONE, MAPERR, NEED_FRAME, NEED_PAGE, PAGE_BUSY, TRUNCATED, UNHOOKED, WAIT } from './outcome.ts';
+import {
+  ACCERR,
+  BUS,
+  CHANGED,
+  DETACHED,
+  DONE,
+  MAPERR,
+  NEED_FRAME,
+  NEED_PAGE,
+  PAGE_BUSY,
+  TRUNCATED,
+  UNHOOKED,
+  WAIT,
+} from './outcome.ts';
 import type { FaultProtocol } from './protocol.ts';
 
 /** Milliseconds to sleep for a MAP_FIXED that is tearing the old mapping down. */
@@ -100,7 +113,9 @@ export class Faulter {
         failure = error;
       }
     });
-    k.cpu.count(ran ? (outcome === NEED_FRAME ? COUNTER['restart.memory'] : COUNTER['restart.io']) : COUNTER['restart.detached']);
+    k.cpu.count(
+      ran ? (outcome === NEED_FRAME ? COUNTER['restart.memory'] : COUNTER['restart.io']) : COUNTER['restart.detached'],
+    );
     if (failure !== undefined) this._failIo(failure, outcome, address, access);
   }
 

@@ -14,7 +14,8 @@ import { spinLock, spinReap, spinUnlock } from '../sync/spinlock.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { CACHED, FREE, LIVE, OWNED, ownedBy, RETIRED, stateKind, stateTag } from './ownership.ts';
 import { P_FLAGS, P_LINK, P_MAPPING, P_PINS, P_REFS, P_RMAP_MORE, P_RMAP_SLOT, P_STATE } from './page.layout.ts';
-import { PAGE_RECORD_WORDS, type Regions } from './regions.ts';
+import { PAGE_RECORD_WORDS } from './regions.layout.ts';
+import type { Regions } from './regions.ts';
 
 export const ZERO_PFN: Pfn = 0 as Pfn;
 const NO_FRAME: Pfn = 0 as Pfn;

@@ -8,6 +8,10 @@
  *          magazine       not published             grace period
  * ```
  */
+/** Words of every slab record: its state, and the link of the list that it is in. */
+export const R_STATE = 0;
+export const R_LINK = 1;
+
 export const FREE = 0;
 export const CACHED = 1;
 export const OWNED = 2;

@@ -15,12 +15,7 @@
  */
 import { MAX_SPACES } from '../base/limits.ts';
 import { CONTROL_END } from '../sync/control.layout.ts';
-
-export const SPACE_WORDS = 256;
-export const PAGE_RECORD_WORDS = 16;
-export const TABLE_HEADER_WORDS = 16;
-export const TABLE_WORDS = 512;
-export const CHUNK_WORDS = 4096;
+import { CHUNK_WORDS, PAGE_RECORD_WORDS, SPACE_WORDS, TABLE_HEADER_WORDS, TABLE_WORDS } from './regions.layout.ts';
 
 export interface Regions {
   readonly frames: number;

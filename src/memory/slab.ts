@@ -12,11 +12,9 @@ import { ARENA_BUMP, ARENA_LOCK, LINE, SLAB_LINES } from '../sync/control.layout
 import type { Cpu } from '../sync/cpu.ts';
 import { CLASS_ARENA, CLASS_SLAB } from '../sync/lock-classes.ts';
 import { spinLock, spinReap, spinUnlock } from '../sync/spinlock.ts';
-import { CACHED, FREE, LIVE, OWNED, ownedBy, RETIRED, stateKind, stateTag } from './ownership.ts';
-import { CHUNK_WORDS, type Regions } from './regions.ts';
-
-export const R_STATE = 0;
-export const R_LINK = 1;
+import { CACHED, FREE, LIVE, OWNED, ownedBy, R_LINK, R_STATE, RETIRED, stateKind, stateTag } from './ownership.ts';
+import { CHUNK_WORDS } from './regions.layout.ts';
+import type { Regions } from './regions.ts';
 
 const LIST_HEAD = 1;
 

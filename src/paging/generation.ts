@@ -5,10 +5,10 @@
  */
 import { add, load, peekF64, pokeF64, store } from '#atomics';
 import type { MmRef, Vpn } from '../base/brands.ts';
-import { FLUSH_RING } from '../base/tunables.ts';
+import { FLUSH_RING, FLUSH_RING_MASK } from '../base/tunables.ts';
 import type { Cpu } from '../sync/cpu.ts';
 import { COUNTER } from '../trace/counters.ts';
-import { MM_GENERATION, RING_END, RING_STAMP, RING_START, ringEntry } from './mm.layout.ts';
+import { MM_GENERATION, MM_RING, RING_END, RING_ENTRY_WORDS, RING_STAMP, RING_START } from './mm.layout.ts';
 import type { Tlb } from './tlb.ts';
 
 /** Announces that translations of [start, end) are stale. Requires: they are already out of the tables. */
@@ -50,4 +50,9 @@ export function catchUp(cpu: Cpu, mm: MmRef, tlb: Tlb, from: number, to: number)
 function flushAll(cpu: Cpu, tlb: Tlb): void {
   tlb.flush();
   cpu.count(COUNTER['tlb.flushes']);
+}
+
+/** The entry that describes `generation`. */
+export function ringEntry(mm: number, generation: number): number {
+  return mm + MM_RING + (generation & FLUSH_RING_MASK) * RING_ENTRY_WORDS;
 }

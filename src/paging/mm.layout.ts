@@ -7,8 +7,6 @@
  *  96 bookkeeping              128 flush ring: 16 x 6 words
  * ```
  */
-import { FLUSH_RING } from '../base/tunables.ts';
-
 export const MM_STATE = 0;
 /** Distinguishes this space from the one that had the record before. */
 export const MM_SERIAL = 1;
@@ -39,7 +37,3 @@ export const MM_FREE = 0;
 export const MM_LIVE = 1;
 /** The last user has left; its mappings are being torn down. */
 export const MM_EXITING = 2;
-
-export function ringEntry(mm: number, generation: number): number {
-  return mm + MM_RING + (generation & (FLUSH_RING - 1)) * RING_ENTRY_WORDS;
-}

@@ -11,8 +11,9 @@
 import { load, peek, poke, store } from '#atomics';
 import { assertRule } from '../base/assert.ts';
 import type { PageRef } from '../base/brands.ts';
+import { R_LINK } from '../memory/ownership.ts';
 import { P_RMAP_LOCK, P_RMAP_MORE, P_RMAP_SEQ, P_RMAP_SLOT } from '../memory/page.layout.ts';
-import { R_LINK, type Slab } from '../memory/slab.ts';
+import type { Slab } from '../memory/slab.ts';
 import type { Cpu } from '../sync/cpu.ts';
 import { CLASS_RMAP } from '../sync/lock-classes.ts';
 import type { Rcu, Reclaimer } from '../sync/rcu.ts';

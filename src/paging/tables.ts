@@ -8,8 +8,8 @@ import { cas, load, peek, peekF64, poke, pokeF64, store } from '#atomics';
 import { assertRule } from '../base/assert.ts';
 import type { MmRef, TableRef, Vpn } from '../base/brands.ts';
 import { VPN_LIMIT } from '../base/limits.ts';
+import { TABLE_HEADER_WORDS } from '../memory/regions.layout.ts';
 import type { Regions } from '../memory/regions.ts';
-import { TABLE_HEADER_WORDS } from '../memory/regions.ts';
 import type { Slab } from '../memory/slab.ts';
 import type { Cpu } from '../sync/cpu.ts';
 import { CLASS_LEAF } from '../sync/lock-classes.ts';
@@ -77,7 +77,11 @@ export class Tables {
       if (below === 0) below = this._hook(entry, mm, level - 1, vpn);
       table = below;
     }
-    assertRule(peekF64(floats, (table + T_FIRST) >> 1) === vpn - (vpn % LEAF_PAGES), 'walk', () => `wrong leaf for ${vpn}`);
+    assertRule(
+      peekF64(floats, (table + T_FIRST) >> 1) === vpn - (vpn % LEAF_PAGES),
+      'walk',
+      () => `wrong leaf for ${vpn}`,
+    );
     return table;
   }
 

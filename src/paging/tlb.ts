@@ -4,9 +4,8 @@
  */
 import type { Pfn, Vpn } from '../base/brands.ts';
 import { PAGE_SIZE, PAGE_WORDS } from '../base/limits.ts';
-import { TLB_ENTRIES } from '../base/tunables.ts';
+import { TLB_ENTRIES, TLB_MASK } from '../base/tunables.ts';
 
-export const TLB_MASK: number = TLB_ENTRIES - 1;
 const EMPTY = -1;
 
 export class Tlb {

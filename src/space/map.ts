@@ -105,7 +105,12 @@ function mapOver(k: Kernel, mm: MmRef, props: VmaProps): void {
   clearIntent(k.cpu);
 }
 
-function planOver(k: Kernel, mm: MmRef, props: VmaProps, inside: readonly VmaRef[]): { plan: LayoutPlan; edit: TreeEdit } {
+function planOver(
+  k: Kernel,
+  mm: MmRef,
+  props: VmaProps,
+  inside: readonly VmaRef[],
+): { plan: LayoutPlan; edit: TreeEdit } {
   lockTree(k, mm);
   try {
     const root = rootOf(k, mm);

@@ -6,7 +6,7 @@ import { load, peek, poke, pokeF64, store } from '#atomics';
 import type { MmRef, VmaRef, Vpn } from '../base/brands.ts';
 import { VmError } from '../base/errors.ts';
 import { MAX_SPACES, VPN_LIMIT } from '../base/limits.ts';
-import { SPACE_WORDS } from '../memory/regions.ts';
+import { SPACE_WORDS } from '../memory/regions.layout.ts';
 import {
   MM_EXITING,
   MM_FREE,

@@ -25,7 +25,12 @@ export interface PortObserver {
   /** Called before the access, in the accessing thread. `index` counts elements of `array`. */
   access(kind: AccessKind, array: ArrayBufferView | undefined, index: number): void;
   /** Stands in for the host's wait, if it returns an outcome. */
-  wait?(words: Int32Array, index: number, expected: number, timeout: number): 'ok' | 'not-equal' | 'timed-out' | undefined;
+  wait?(
+    words: Int32Array,
+    index: number,
+    expected: number,
+    timeout: number,
+  ): 'ok' | 'not-equal' | 'timed-out' | undefined;
   /** Stands in for the host's notify, if it returns a number. */
   notify?(words: Int32Array, index: number, count: number): number | undefined;
   /** Stands in for the clock, if it returns a number. */

@@ -30,3 +30,7 @@ export const CLASS_SLAB = 10;
 export const CLASS_ARENA = 11;
 export const CLASS_FRAMES = 12;
 export const CLASS_RWSEM = 13;
+
+/* A lock word: the owner's tag (cpu id + 1), and whether somebody sleeps on it. */
+export const OWNER_MASK = 0xff;
+export const WAITED = 0x100;

@@ -72,7 +72,9 @@ export class Rcu {
   /** Counts the times the slot was stored: translations made under another value are void. */
   sectionSerial = 0;
   private readonly _entered: SectionClient[] = [];
-  private readonly _reclaimers: (Reclaimer | undefined)[] = new Array<Reclaimer | undefined>(RETIRE_KINDS).fill(undefined);
+  private readonly _reclaimers: (Reclaimer | undefined)[] = new Array<Reclaimer | undefined>(RETIRE_KINDS).fill(
+    undefined,
+  );
   /** Nesting that `suspend` has put aside: not 0 while this thread sleeps, does I/O or runs a callback for a section. */
   suspendedDepth = 0;
   /** Makes a section that stays in one space without polling notice a wish for a grace period. Set by the paging room. */
@@ -243,7 +245,11 @@ export class Rcu {
 
   private _stalled(id: number): never {
     this.cpu.count(COUNTER['grace.stalls']);
-    throw new VmError('ETIMEDOUT', 'synchronize', `no grace period for ${this.cpu.stallLimit} ms: ${this.describeSection(id)}`);
+    throw new VmError(
+      'ETIMEDOUT',
+      'synchronize',
+      `no grace period for ${this.cpu.stallLimit} ms: ${this.describeSection(id)}`,
+    );
   }
 
   describeSection(id: number): string {

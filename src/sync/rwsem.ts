@@ -20,9 +20,9 @@ import { SPIN_LIMIT } from '../base/tunables.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { C_RW_HOLD, C_RW_MODE, C_RW_TICKET, C_RW_WAIT, CPUS_USED, cpuSlot } from './control.layout.ts';
 import type { Cpu } from './cpu.ts';
-import { CLASS_MMAP, CLASS_RWSEM } from './lock-classes.ts';
+import { CLASS_MMAP, CLASS_RWSEM, OWNER_MASK } from './lock-classes.ts';
 import { PARK_MS, park, prepareToPark, wakeCpu } from './park.ts';
-import { OWNER_MASK, spinLock, spinUnlock } from './spinlock.ts';
+import { spinLock, spinUnlock } from './spinlock.ts';
 
 const STATE = 0;
 const TICKET = 1;

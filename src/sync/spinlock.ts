@@ -13,10 +13,8 @@ import { SPIN_LIMIT } from '../base/tunables.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { C_HELD, HELD_SLOTS } from './control.layout.ts';
 import type { Cpu } from './cpu.ts';
-import { LOCK_CLASSES } from './lock-classes.ts';
+import { LOCK_CLASSES, OWNER_MASK, WAITED } from './lock-classes.ts';
 
-export const WAITED = 0x100;
-export const OWNER_MASK = 0xff;
 const WAIT_MS = 20;
 
 /** Takes the lock at word `at`. Throws ETIMEDOUT when its owner has not let go for the machine's stall limit. */

@@ -3,25 +3,183 @@
  * one world: the victim's call stops before access N, the survivor reaps it, and then the layout is the old one or the
  * new one, nothing else has changed, everything works, and when all is closed every pool is whole again (I26).
  */
-import type { Census } from '../../../src/index.ts';
-import { Machine, PROT_READ, MAP_FIXED_NOREPLACE, VmError } from '../../../src/index.ts';
-import { auditPools } from '../audit.ts';
+import { MAP_FIXED_NOREPLACE, type Machine, PROT_READ } from '../../../src/index.ts';
+import { conservation } from '../audit.ts';
 import { SCENARIOS, type Scenario } from './scenarios.ts';
 import { ANON, anotherCpu, BASE, layoutOf, makeWorld, P, peekAt, Port, RW, stampOf, type World } from './world.ts';
 
 export interface KillRequest {
   readonly scenario: string;
-  /** Every how many accesses the victim dies, and from which on. */
-  readonly stride: number;
+  /** The first access to die at, and how many to the next. */
   readonly first: number;
+  readonly stride: number;
   /** Milliseconds after which it is enough. */
   readonly budget: number;
-  /** Deaths of the reaper, too: before its access number `reaper`, or 0. */
-  readonly reaper: number;
+  /** The reaper dies too, before this access of its own; -1 for a reaper that lives. */
+  readonly reaperDies?: number | undefined;
+  /** Failures after which it is enough. */
+  readonly maxFailures?: number | undefined;
 }
 
 export interface KillReport {
+  /** Accesses of the call when nobody dies. */
   readonly accesses: number;
   readonly deaths: number;
   readonly failures: readonly string[];
+}
+
+const MAX_FAILURES = 5;
+
+export function killEverywhere(request: KillRequest): KillReport {
+  const scenario = SCENARIOS.find(({ name }) => name === request.scenario);
+  if (scenario === undefined) throw new Error(`no scenario '${request.scenario}'`);
+  const port = new Port();
+  port.install();
+  const { accesses, layouts } = rehearse(port, scenario);
+  const failures: string[] = [];
+  const until = performance.now() + request.budget;
+  let deaths = 0;
+  for (let fatal = request.first; fatal < accesses; fatal += request.stride) {
+    if (performance.now() > until || failures.length >= (request.maxFailures ?? MAX_FAILURES)) break;
+    deaths++;
+    const found = dieOnce(port, scenario, fatal, layouts, request.reaperDies ?? -1);
+    if (found !== undefined) failures.push(`killed before access ${fatal} of ${accesses}: ${found}`);
+  }
+  return { accesses, deaths, failures };
+}
+
+interface Layouts {
+  readonly old: string;
+  readonly new: string;
+}
+
+/** The call as it goes when nobody dies. */
+function rehearse(port: Port, scenario: Scenario): { accesses: number; layouts: Layouts } {
+  const world = prepare(scenario);
+  const old = layoutOf(world.space);
+  port.kill(Number.POSITIVE_INFINITY, () => scenario.act(world));
+  const layouts = { old, new: layoutOf(world.space) };
+  const problems = finish(world);
+  if (problems.length > 0) throw new Error(`nobody died, and yet: ${problems.join('; ')}`);
+  return { accesses: port.count, layouts };
+}
+
+function prepare(scenario: Scenario): World {
+  const world = makeWorld(scenario.frames ?? 256);
+  scenario.setup(world);
+  scenario.warm?.(world);
+  return world;
+}
+
+function dieOnce(port: Port, scenario: Scenario, fatal: number, layouts: Layouts, reaperDies: number): string | undefined {
+  const world = prepare(scenario);
+  const what: string[] = [];
+  try {
+    port.kill(fatal, () => scenario.act(world));
+    port.survive(() => {
+      if (reaperDies >= 0) what.push(...reapTwice(port, world, reaperDies));
+      else if (!world.survivor.reap(world.victim.cpu)) what.push('there was nobody to reap');
+    });
+    port.survive(() => {
+      what.push(...checkLayout(scenario, world, layouts));
+      useAgain(scenario, world);
+      what.push(...finish(world));
+    });
+  } catch (error) {
+    what.push(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  }
+  return what.length === 0 ? undefined : what.join('; ');
+}
+
+/** A third thread reaps, and dies of it; the survivor is told of that death only. */
+function reapTwice(port: Port, { survivor, victim }: World, fatal: number): string[] {
+  const reaper = anotherCpu(survivor);
+  const lived = port.kill(fatal, () => void reaper.reap(victim.cpu));
+  const problems: string[] = [];
+  port.survive(() => {
+    if (lived) reaper.close();
+    else if (!survivor.reap(reaper.cpu)) problems.push('there was no reaper to reap');
+    survivor.reap(victim.cpu);
+  });
+  return problems;
+}
+
+function checkLayout(scenario: Scenario, { space }: World, layouts: Layouts): string[] {
+  space.validate();
+  const end = BASE + scenario.pages * P;
+  const found = layoutOf(space);
+  const isOld = found === layouts.old;
+  const isHole = scenario.mayLeaveHole === true && found === withoutRange(layouts.old, BASE, end);
+  const problems: string[] = [];
+  if (!isOld && !isHole && found !== layouts.new) problems.push(`the layout is neither old nor new:\n${found}`);
+  for (const { start, end: last, prot, file } of space.maps()) {
+    if ((prot & PROT_READ) === 0) space.mprotect(start, last - start, PROT_READ);
+    for (let at = start; at < last; at += P) {
+      const value = peekAt(space, at);
+      const inside = at >= BASE && at < end;
+      const fine = inside ? scenario.legal?.(at, value as number, isOld ? 'old' : 'new') : isUntouched(file, at, value);
+      if (fine === false) problems.push(`page ${(at - BASE) / P} reads ${String(value)}, layout ${isOld ? 'old' : 'new'}`);
+    }
+  }
+  return problems;
+}
+
+function isUntouched(file: number | undefined, at: number, value: number | string): boolean {
+  return file !== undefined || value === stampOf(at);
+}
+
+/** Lines of a layout with [start, end) cut out. */
+function withoutRange(layout: string, start: number, end: number): string {
+  const lines: string[] = [];
+  for (const line of layout.split('\n').filter(Boolean)) {
+    const [, low, high, key] = /^(\w+)-(\w+) (.*)$/.exec(line) as RegExpExecArray;
+    const first = Number.parseInt(low as string, 16);
+    const last = Number.parseInt(high as string, 16);
+    if (first < start) lines.push(`${first.toString(16)}-${Math.min(last, start).toString(16)} ${key}`);
+    if (last > end) lines.push(`${Math.max(first, end).toString(16)}-${last.toString(16)} ${key}`);
+    if (last <= start || first >= end) continue;
+  }
+  return [...new Set(lines)].join('\n');
+}
+
+/** The survivor maps, writes, protects and unmaps where the victim died, and reads the file to its end. */
+function useAgain({ pages }: Scenario, { space, file }: World): void {
+  if (pages > 0) space.munmap(BASE, pages * P);
+  const length = Math.max(4, pages) * P;
+  const at = space.mmap({ addr: pages > 0 ? BASE : 0, length: pages > 0 ? pages * P : length, prot: RW, flags: pages > 0 ? ANON | MAP_FIXED_NOREPLACE : ANON });
+  for (const page of [0, 1, 2]) {
+    if (page >= Math.max(1, pages)) break;
+    if (space.load32(at + page * P) !== 0) throw new Error(`a new page ${page} is not zero`);
+    space.store32(at + page * P, page + 1);
+  }
+  space.mprotect(at, P, PROT_READ);
+  if (space.load32(at) !== 1) throw new Error('a write is lost');
+  space.munmap(at, pages > 0 ? pages * P : length);
+  space.notify(fileAt(space, file));
+}
+
+function fileAt(space: World['space'], file: World['file']): number {
+  const at = space.mmap({ length: file.size, prot: PROT_READ, flags: 2, file });
+  for (let page = file.size / P - 1; page >= 0; page--) {
+    if ((space.load32(at + page * P) & 0xffff) !== page) throw new Error(`page ${page} of the file has other bytes`);
+  }
+  return at;
+}
+
+/** Closes everything and counts. */
+function finish({ survivor, space, file, victim, theirs, theirFile }: World): string[] {
+  if (!isReaped(survivor, victim)) {
+    theirs.close();
+    theirFile.close();
+    victim.close();
+  }
+  space.close();
+  file.close();
+  const problems = conservation(survivor);
+  survivor.close();
+  return problems;
+}
+
+function isReaped(survivor: Machine, victim: Machine): boolean {
+  return survivor.counters()['reaped.cpus'] > 0 || victim.cpu < 0;
 }

@@ -18,6 +18,7 @@ import {
   type Space,
 } from '../../../src/index.ts';
 import { Machine as MachineClass } from '../../../src/machine.ts';
+import { H_ID_HIGH, H_ID_LOW } from '../../../src/sync/control.layout.ts';
 
 export const P: number = PAGE_SIZE;
 export const RW: number = PROT_READ | PROT_WRITE;
@@ -127,8 +128,6 @@ export interface World {
   readonly theirFile: MappedFile;
 }
 
-let victims = 0;
-
 export function makeWorld(frames: number): World {
   const survivor = createMachine({ memory: frames * P, stallTimeout: STALL_MS });
   const space = survivor.createSpace();
@@ -139,7 +138,8 @@ export function makeWorld(frames: number): World {
 
 /** One more cpu on this thread. `attachMachine` would give the one that is there. */
 export function anotherCpu(machine: Machine): Machine {
-  return new MachineClass(machine.handle, `victim ${victims++}`);
+  const { words } = machine.kernel;
+  return new MachineClass(machine.handle, `${words[H_ID_LOW]}:${words[H_ID_HIGH]}`);
 }
 
 /** Maps `pages` pages of anonymous memory at `address` and stamps each. */

@@ -1,0 +1,87 @@
+/** The workers of one trial: started together, watched, stopped by the flag, ended if they do not stop. */
+import { Worker } from 'node:worker_threads';
+import type { Machine } from '../src/node.ts';
+import { CONTROL_BYTES, GO, STOP, type WorkerMessage } from './protocol.ts';
+
+export interface Failure {
+  /** `reader 2`, `mapper`. */
+  readonly worker: string;
+  readonly what: 'mismatch' | 'error';
+  readonly detail: string;
+}
+
+interface Member {
+  readonly name: string;
+  readonly worker: Worker;
+  readonly gone: Promise<void>;
+  exited: boolean;
+}
+
+export class Crew {
+  readonly control: SharedArrayBuffer = new SharedArrayBuffer(CONTROL_BYTES);
+  readonly failures: Failure[] = [];
+  readonly #words = new Int32Array(this.control);
+  readonly #machine: Machine;
+  readonly #members: Member[] = [];
+  readonly #wake: () => void;
+  #ready = 0;
+
+  /** `wake` is called whenever something has happened: a worker is ready, or has failed, or is gone. */
+  constructor(machine: Machine, wake: () => void) {
+    this.#machine = machine;
+    this.#wake = wake;
+  }
+
+  start(name: string, script: 'reader.worker.js' | 'mapper.worker.js', workerData: object): void {
+    const worker = new Worker(new URL(`./${script}`, import.meta.url), { workerData, name: `vmspace ${name}` });
+    this.#machine.watch(worker);
+    const gone = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+    const member: Member = { name, worker, gone, exited: false };
+    this.#members.push(member);
+    worker.on('message', (message: WorkerMessage) => {
+      if (message.kind === 'ready') this.#ready++;
+      else this.#fail(name, message.what, message.detail);
+      this.#wake();
+    });
+    worker.on('error', (error) => this.#fail(name, 'error', String(error)));
+    worker.once('exit', () => {
+      member.exited = true;
+      if (Atomics.load(this.#words, STOP) === 0) this.#fail(name, 'error', 'it ended before it was told to');
+      this.#wake();
+    });
+  }
+
+  get allReady(): boolean {
+    return this.#ready === this.#members.length;
+  }
+
+  go(): void {
+    this.#set(GO);
+  }
+
+  /** Tells all to stop; the names of those that had to be ended after `patience` milliseconds. */
+  async stop(patience: number): Promise<string[]> {
+    this.#set(STOP);
+    this.#set(GO); // who still waits for the start
+    let late: NodeJS.Timeout | undefined;
+    const timeout = new Promise<void>((resolve) => {
+      late = setTimeout(resolve, patience);
+    });
+    await Promise.race([Promise.all(this.#members.map((member) => member.gone)), timeout]);
+    clearTimeout(late);
+    const stuck = this.#members.filter((member) => !member.exited);
+    await Promise.all(stuck.map((member) => member.worker.terminate()));
+    return stuck.map((member) => member.name);
+  }
+
+  #fail(worker: string, what: 'mismatch' | 'error', detail: string): void {
+    // The first thing a worker has to say is what was wrong; that it is gone follows from it.
+    if (!this.failures.some((failure) => failure.worker === worker)) this.failures.push({ worker, what, detail });
+    this.#wake();
+  }
+
+  #set(word: number): void {
+    Atomics.store(this.#words, word, 1);
+    Atomics.notify(this.#words, word);
+  }
+}
