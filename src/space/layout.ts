@@ -11,7 +11,6 @@ import { spinHeld, spinLock, spinUnlock } from '../sync/spinlock.ts';
 import { COUNTER } from '../trace/counters.ts';
 import type { LayoutPlan } from '../vma/plan.ts';
 import type { TreeEdit } from '../vma/tree.ts';
-import { DETACHED_REPLACED } from '../vma/vma.layout.ts';
 import type { Kernel } from './kernel.ts';
 
 export function lockTree(k: Kernel, mm: MmRef): void {
@@ -47,12 +46,8 @@ export function commit(k: Kernel, mm: MmRef, plan: LayoutPlan, edit: TreeEdit): 
     if (mapping !== 0) k.files.get(mapping);
     k.vmas.publish(v);
   }
-  k.tree.publish(mm + MM_ROOT, edit);
   account(k, mm, plan);
-  for (const v of plan.replaced) {
-    if (!k.vmas.isDetached(v)) k.vmas.markDetached(v, DETACHED_REPLACED);
-    k.tree.retireVma(v);
-  }
+  k.tree.publish(mm + MM_ROOT, edit, plan.replaced);
   if (plan.merged > 0) k.cpu.countMany(COUNTER['vma.merged'], plan.merged);
   if (plan.split > 0) k.cpu.countMany(COUNTER['vma.split'], plan.split);
 }

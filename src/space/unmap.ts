@@ -4,6 +4,7 @@
  */
 import { peek } from '#atomics';
 import type { MmRef, VmaRef, Vpn } from '../base/brands.ts';
+import { NONE } from '../base/brands.ts';
 import { VmError } from '../base/errors.ts';
 import { MAX_MAP_COUNT, VPN_LIMIT } from '../base/limits.ts';
 import { MM_MAP_COUNT, MM_MMAP_LOCK } from '../paging/mm.layout.ts';
@@ -31,14 +32,15 @@ export function unmapPages(k: Kernel, mm: MmRef, start: Vpn, end: Vpn): void {
 
 /** Idempotent. Requires: mmap_lock for writing, outside sections. */
 export function unmapLocked(k: Kernel, mm: MmRef, start: Vpn, end: Vpn): void {
-  const inside = isolate(k, mm, start, end, 'munmap');
-  if (inside.length === 0) return;
-  const { plan, edit } = undoIsolationOnError(k, mm, start, end, () => planRemoval(k, mm, start, end));
+  const removal = planWhole(k, mm, start, end) ?? planParts(k, mm, start, end);
+  if (removal === undefined) return;
+  const { inside, plan, edit } = removal;
   writeIntent(k.cpu, INTENT_UNMAP, mm, start, end, 0);
   detach(k, inside, DETACHED_UNMAPPED);
-  zapRange(k, mm, start, end);
-  const { low, high } = holeAround(k, mm, start, end);
-  tearDownTables(k, mm, start, end, low, high);
+  if (zapRange(k, mm, start, end)) {
+    const { low, high } = holeAround(k, mm, start, end);
+    tearDownTables(k, mm, start, end, low, high);
+  }
   lockTree(k, mm);
   try {
     commit(k, mm, plan, edit);
@@ -46,6 +48,32 @@ export function unmapLocked(k: Kernel, mm: MmRef, start: Vpn, end: Vpn): void {
     unlockTree(k, mm);
   }
   clearIntent(k.cpu);
+}
+
+interface Removal {
+  readonly inside: readonly VmaRef[];
+  readonly plan: LayoutPlan;
+  readonly edit: TreeEdit;
+}
+
+/** The usual case: the range is exactly one VMA. */
+function planWhole(k: Kernel, mm: MmRef, start: Vpn, end: Vpn): Removal | undefined {
+  const root = rootOf(k, mm);
+  const v = k.tree.find(root, start);
+  if (v === NONE || k.vmas.start(v) !== start || k.vmas.end(v) !== end) return undefined;
+  lockTree(k, mm);
+  try {
+    const plan = k.planner.planDrop(start, end, [v]);
+    return { inside: plan.replaced, plan, edit: prepare(k, rootOf(k, mm), plan) };
+  } finally {
+    unlockTree(k, mm);
+  }
+}
+
+function planParts(k: Kernel, mm: MmRef, start: Vpn, end: Vpn): Removal | undefined {
+  const inside = isolate(k, mm, start, end, 'munmap');
+  if (inside.length === 0) return undefined;
+  return { inside, ...undoIsolationOnError(k, mm, start, end, () => planRemoval(k, mm, start, end)) };
 }
 
 /** Puts VMA boundaries at both ends of the range and returns the VMAs inside. Requires: mmap_lock for writing. */

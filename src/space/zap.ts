@@ -16,14 +16,16 @@ import { LEAF_PAGES } from '../paging/table.layout.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { type Kernel, RETIRE_FRAME } from './kernel.ts';
 
-/** Empties [start, end). Returns whether there was anything. */
+/** Empties [start, end). Returns whether there is a page table for any of it. */
 export function zapRange(k: Kernel, mm: MmRef, start: Vpn, end: Vpn): boolean {
   let found = 0;
+  let leaves = 0;
   k.tables.forEachLeaf(mm, start, end, (leaf, from, to) => {
+    leaves++;
     if (k.tables.used(leaf) > 0) found += markLeaf(k, leaf, from, to);
   });
   // Nothing was there, so nothing is stale: reclaim bumps under the leaf lock that we have just held.
-  if (found === 0) return false;
+  if (found === 0) return leaves > 0;
   bumpGeneration(k.cpu, mm, start, end);
   k.tables.forEachLeaf(mm, start, end, (leaf, from, to) => releaseLeaf(k, leaf, from, to));
   k.cpu.countMany(COUNTER['pages.zapped'], found);

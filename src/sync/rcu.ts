@@ -15,7 +15,7 @@ import { cas, load, notify, now, pause, peek, poke, store, wait } from '#atomics
 import { DEV } from '#dev';
 import { mightSleep, sectionEntered, sectionLeft } from '#lockdep';
 import { oops } from '../base/assert.ts';
-import { VmError, WouldBlock } from '../base/errors.ts';
+import { VmError } from '../base/errors.ts';
 import { RETIRE_BATCH } from '../base/tunables.ts';
 import { COUNTER } from '../trace/counters.ts';
 import {
@@ -60,6 +60,14 @@ export interface Reclaimer {
   free(object: number): void;
   /** Puts this cpu's name on a retired object that it takes over from another cpu's list. */
   markRetired(object: number): void;
+}
+
+/** Objects of one kind, linked from `head` to `tail`. */
+export interface RetiredChain {
+  readonly kind: number;
+  head: number;
+  tail: number;
+  count: number;
 }
 
 const SPINS_BEFORE_WAIT = 100;
@@ -231,7 +239,7 @@ export class Rcu {
 
   private _sleep(milliseconds: number): void {
     const { cpu } = this;
-    if (!cpu.canBlock) throw new WouldBlock('synchronize', 'a grace period');
+    if (!cpu.canBlock) return; // it spins: sections are short, and what it waits for has changed already
     const seen = load(cpu.words, GRACE);
     store(cpu.words, GRACE_WAITERS, 1);
     wait(cpu.words, GRACE, seen, milliseconds);
@@ -283,14 +291,29 @@ export class Rcu {
   /** The same for a chain, already linked from `head` to `tail`. Never waits. */
   retireChain(kind: number, head: number, tail: number, count: number): void {
     const { cpu } = this;
+    spinLock(cpu, cpu.base + C_RETIRE_LOCK, CLASS_RETIRE);
+    this._push(kind, head, tail, count);
+    spinUnlock(cpu, cpu.base + C_RETIRE_LOCK);
+  }
+
+  /** Two chains under one lock: what an edit of the tree leaves behind. Either may be empty (0). */
+  retireChains(first: RetiredChain, second: RetiredChain): void {
+    const { cpu } = this;
+    spinLock(cpu, cpu.base + C_RETIRE_LOCK, CLASS_RETIRE);
+    if (first.count > 0) this._push(first.kind, first.head, first.tail, first.count);
+    if (second.count > 0) this._push(second.kind, second.head, second.tail, second.count);
+    spinUnlock(cpu, cpu.base + C_RETIRE_LOCK);
+  }
+
+  /** Requires: this cpu's retire lock. */
+  private _push(kind: number, head: number, tail: number, count: number): void {
+    const { cpu } = this;
     const { words, base } = cpu;
     const reclaimer = this._reclaimer(kind);
-    spinLock(cpu, base + C_RETIRE_LOCK, CLASS_RETIRE);
     poke(words, reclaimer.linkOf(tail), peek(words, base + C_RETIRE_OPEN + kind));
     poke(words, base + C_RETIRE_OPEN + kind, head);
     const open = peek(words, base + C_RETIRE_OPEN_COUNT) + count;
     poke(words, base + C_RETIRE_OPEN_COUNT, open);
-    spinUnlock(cpu, base + C_RETIRE_LOCK);
     cpu.countMany(COUNTER['retire.objects'], count);
   }
 

@@ -97,6 +97,11 @@ export class Planner {
     return this.#vmas.start(v) >= start && this.#vmas.end(v) <= end;
   }
 
+  /** Leaves nothing in [start, end), which `whole` fill exactly: no boundary is cut, nothing is made. */
+  planDrop(start: Vpn, end: Vpn, whole: readonly VmaRef[]): LayoutPlan {
+    return { start, end, insert: NONE, created: NONE, replaced: whole, merged: 0, split: 0 };
+  }
+
   /** Leaves nothing in [start, end). Throws ENOMEM. */
   planRemove(root: NodeRef, start: Vpn, end: Vpn): LayoutPlan {
     if (!this.#isCut(root, start, end)) {

@@ -87,9 +87,7 @@ export class TestSpace {
     if (isNoop(plan)) return plan;
     const edit = this.#replaceOrDiscard(plan);
     for (const v of plan.created) this.vmas.publish(v);
-    this.tree.publish(this.rootWord, edit);
-    for (const v of plan.replaced) this.vmas.markDetached(v, DETACHED_REPLACED);
-    for (const v of plan.replaced) this.tree.retireVma(v);
+    this.tree.publish(this.rootWord, edit, plan.replaced);
     this.tree.validate(this.root);
     this.rcu.pollRetired();
     return plan;

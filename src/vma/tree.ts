@@ -9,17 +9,19 @@ import { oops } from '../base/assert.ts';
 import type { NodeRef, VmaRef } from '../base/brands.ts';
 import type { Slab } from '../memory/slab.ts';
 import type { Cpu } from '../sync/cpu.ts';
-import type { Rcu } from '../sync/rcu.ts';
+import type { Rcu, RetiredChain } from '../sync/rcu.ts';
 import { N_CHILDREN, N_COUNT, N_ENDS, N_LEVEL, N_LINK, N_STARTS } from './tree.layout.ts';
 import { NodeList, type TreeEdit, TreeEditor } from './tree-edit.ts';
 import { findGap, firstHole } from './tree-gap.ts';
 import { NodeTable } from './tree-node.ts';
 import { dumpTree, type ValidateOptions, validateTree } from './tree-validate.ts';
-import { DETACHED_RELEASED, DETACHED_UNMAPPED, V_LINK } from './vma.layout.ts';
+import { DETACHED_RELEASED, DETACHED_REPLACED, DETACHED_UNMAPPED, V_LINK } from './vma.layout.ts';
 import type { VmaTable } from './vma-table.ts';
 
 export { TreeEdit } from './tree-edit.ts';
 export type { ValidateOptions } from './tree-validate.ts';
+
+const NO_VMAS: readonly VmaRef[] = [];
 
 export class VmaTree {
   readonly nodes: NodeTable;
@@ -29,6 +31,8 @@ export class VmaTree {
   private readonly _rcu: Rcu;
   private readonly _kinds: { readonly node: number; readonly vma: number };
   private readonly _editor: TreeEditor;
+  private readonly _deadNodes: RetiredChain;
+  private readonly _deadVmas: RetiredChain;
 
   /** Registers the reclaimers of both retire kinds with `rcu`. One tree object serves all spaces: it holds no root. */
   constructor(cpu: Cpu, vmas: VmaTable, nodes: Slab, rcu: Rcu, retireKinds: { node: number; vma: number }) {
@@ -39,6 +43,8 @@ export class VmaTree {
     this._rcu = rcu;
     this._kinds = retireKinds;
     this._editor = new TreeEditor(this.nodes, vmas);
+    this._deadNodes = { kind: retireKinds.node, head: 0, tail: 0, count: 0 };
+    this._deadVmas = { kind: retireKinds.vma, head: 0, tail: 0, count: 0 };
     rcu.registerReclaimer(retireKinds.node, {
       linkOf: (n) => n + N_LINK,
       free: (n) => nodes.free(n),
@@ -167,33 +173,48 @@ export class VmaTree {
     return this._editor.replace(root, start, end, insert);
   }
 
-  /** Makes the edit the layout. The VMAs that are new in it have been published, those that left it are still to be retired. */
-  publish(rootWord: number, edit: TreeEdit): void {
+  /**
+   * Makes the edit the layout. The VMAs that are new in it have been published; those in `removed` leave it: they are detached
+   * (with DETACHED_REPLACED, if they carry no reason yet) and retired with the old nodes.
+   */
+  publish(rootWord: number, edit: TreeEdit, removed: readonly VmaRef[] = NO_VMAS): void {
     const { made } = edit;
     for (let i = 0; i < made.count; i++) this.nodes.slab.publish(made.at(i));
     const found = cas(this._words, rootWord, edit.oldRoot, edit.newRoot); // pairs with every look-up's load of the root
     if (found !== edit.oldRoot) oops('tree publish', `root is ${found}, the edit was made for ${edit.oldRoot}`);
-    this._retireNodes(edit.replaced);
+    this._linkVmas(removed);
+    this._linkNodes(edit.replaced);
+    this._rcu.retireChains(this._deadNodes, this._deadVmas);
     this._editor.close(edit);
+  }
+
+  private _linkVmas(removed: readonly VmaRef[]): void {
+    const chain = this._deadVmas;
+    chain.count = 0;
+    for (const v of removed) {
+      if (this.vmas.detachedReason(v) === 0) this.vmas.markDetached(v, DETACHED_REPLACED);
+      this.vmas.markRetired(v);
+      if (chain.count++ === 0) chain.head = v;
+      else poke(this._words, chain.tail + V_LINK, v);
+      chain.tail = v;
+    }
+  }
+
+  private _linkNodes(dead: NodeList): void {
+    const chain = this._deadNodes;
+    chain.count = 0;
+    for (let i = 0; i < dead.count; i++) {
+      const n = dead.at(i);
+      this.nodes.slab.markRetired(n);
+      if (chain.count++ === 0) chain.head = n;
+      else poke(this._words, chain.tail + N_LINK, n);
+      chain.tail = n;
+    }
   }
 
   /** Gives up an edit that was not published: its nodes are free again. */
   abandon(edit: TreeEdit): void {
     this._editor.abandon(edit);
-  }
-
-  private _retireNodes(dead: NodeList): void {
-    if (dead.count === 0) return;
-    const { slab } = this.nodes;
-    let tail = dead.at(0);
-    slab.markRetired(tail);
-    for (let i = 1; i < dead.count; i++) {
-      const n = dead.at(i);
-      slab.markRetired(n);
-      poke(this._words, tail + N_LINK, n);
-      tail = n;
-    }
-    this._rcu.retireChain(this._kinds.node, dead.at(0), tail, dead.count);
   }
 
   /** The VMA has left the published tree: the tree's reference on it falls after a grace period. */
@@ -221,7 +242,8 @@ export class VmaTree {
         this.retireVma(v);
       },
     );
-    this._retireNodes(dead);
+    this._linkNodes(dead);
+    if (dead.count > 0) this._rcu.retireChain(this._kinds.node, this._deadNodes.head, this._deadNodes.tail, dead.count);
   }
 
   /* Looking at it. */
