@@ -107,6 +107,7 @@ export class Accessor {
     ) {
       return data16(this._u16, (this._frames[slot] as number) * 2 + ((low & 4095) >> 1));
     }
+    if ((low & 1) === 0) return data16(this._u16, this._miss(address, false, 'load16') / 2);
     return this._slowRead(address, 2, 'load16').getUint16(this._at, LITTLE);
   }
 
@@ -118,6 +119,8 @@ export class Accessor {
       peek(this._words, this._generation) === this._view.generation
     ) {
       setData16(this._u16, (this._frames[slot] as number) * 2 + ((low & 4095) >> 1), value);
+    } else if ((low & 1) === 0) {
+      setData16(this._u16, this._miss(address, true, 'store16') / 2, value);
     } else {
       this._storeAcross(address, 2, 'store16', value);
     }
@@ -133,6 +136,7 @@ export class Accessor {
     ) {
       return data32(this._i32, (this._frames[slot] as number) + ((low & 4095) >> 2));
     }
+    if ((low & 3) === 0) return data32(this._i32, this._miss(address, false, 'load32') / 4);
     return this._slowRead(address, 4, 'load32').getInt32(this._at, LITTLE);
   }
 
@@ -144,6 +148,8 @@ export class Accessor {
       peek(this._words, this._generation) === this._view.generation
     ) {
       setData32(this._i32, (this._frames[slot] as number) + ((low & 4095) >> 2), value);
+    } else if ((low & 3) === 0) {
+      setData32(this._i32, this._miss(address, true, 'store32') / 4, value);
     } else {
       this._storeAcross(address, 4, 'store32', value);
     }
@@ -174,6 +180,7 @@ export class Accessor {
     ) {
       return dataF32(this._f32, (this._frames[slot] as number) + ((low & 4095) >> 2));
     }
+    if ((low & 3) === 0) return dataF32(this._f32, this._miss(address, false, 'loadF32') / 4);
     return this._slowRead(address, 4, 'loadF32').getFloat32(this._at, LITTLE);
   }
 
@@ -185,6 +192,8 @@ export class Accessor {
       peek(this._words, this._generation) === this._view.generation
     ) {
       setDataF32(this._f32, (this._frames[slot] as number) + ((low & 4095) >> 2), value);
+    } else if ((low & 3) === 0) {
+      setDataF32(this._f32, this._miss(address, true, 'storeF32') / 4, value);
     } else {
       this._scratch.setFloat32(0, value, LITTLE);
       this._writeScratch(address, 4, 'storeF32');
@@ -200,6 +209,7 @@ export class Accessor {
     ) {
       return dataF64(this._f64, ((this._frames[slot] as number) >> 1) + ((low & 4095) >> 3));
     }
+    if ((low & 7) === 0) return dataF64(this._f64, this._miss(address, false, 'loadF64') / 8);
     return this._slowRead(address, 8, 'loadF64').getFloat64(this._at, LITTLE);
   }
 
@@ -211,6 +221,8 @@ export class Accessor {
       peek(this._words, this._generation) === this._view.generation
     ) {
       setDataF64(this._f64, ((this._frames[slot] as number) >> 1) + ((low & 4095) >> 3), value);
+    } else if ((low & 7) === 0) {
+      setDataF64(this._f64, this._miss(address, true, 'storeF64') / 8, value);
     } else {
       this._scratch.setFloat64(0, value, LITTLE);
       this._writeScratch(address, 8, 'storeF64');
@@ -243,6 +255,15 @@ export class Accessor {
 
   /** Where the bytes of the last slow access are, in the view that was returned. */
   private _at = 0;
+
+  /**
+   * The byte position of an aligned address that missed the TLB. What follows is one access of its size, as on a hit: byte by byte
+   * (as a DataView may do it) a racing thread could see half a value.
+   */
+  private _miss(address: number, write: boolean, access: string): number {
+    this._checkInside(access);
+    return this._translator.translate(address, write, access);
+  }
 
   private _word(address: number, write: boolean, access: string): number {
     this._checkInside(access);

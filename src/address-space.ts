@@ -461,7 +461,12 @@ export class Space {
   private _outside<T>(call: () => T): T {
     const { rcu } = this._k;
     if (rcu.suspendedDepth !== 0) oops('H1', 'a callback changed the layout while its thread was serving a fault');
-    return rcu.outside(call);
+    try {
+      return rcu.outside(call);
+    } catch (error) {
+      this._k.cpu.noteOops(error);
+      throw error;
+    }
   }
 
   private _mappingOf(file: MappedFile): number {

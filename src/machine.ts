@@ -2,7 +2,7 @@
  * The public `Machine`: one simulated computer as one thread (a cpu) has it. A thread has one Machine object per machine, whatever
  * number of handles it is given.
  */
-import { load, peek, store } from '#atomics';
+import { load, peek } from '#atomics';
 import { lockdepReports } from '#lockdep';
 import { Space, type SpaceHandle } from './address-space.ts';
 import { byteCount } from './arguments.ts';
@@ -74,11 +74,11 @@ export interface MachineCounters extends Counters {
 
 const DEFAULT_STALL_MS = 10_000;
 const machines = new Map<string, Machine>();
-/** The host's number for the calling thread; `vmspace/node` replaces it by worker_threads' threadId. */
-let threadNumber = (): number => 0;
-
-export function setThreadNumber(source: () => number): void {
-  threadNumber = source;
+/** The host's number for the calling thread: worker_threads' threadId in Node, 0 elsewhere. No import: browsers have none. */
+function threadNumber(): number {
+  const host = (globalThis as { process?: { getBuiltinModule?: (name: string) => unknown } }).process;
+  const threads = host?.getBuiltinModule?.('node:worker_threads') as { threadId?: number } | undefined;
+  return threads?.threadId ?? 0;
 }
 
 export class Machine {
@@ -314,11 +314,6 @@ export class Machine {
   checkOpen(syscall: string): void {
     if (this.#closed) throw new VmError('EBADF', syscall, 'this thread has closed the machine');
     if (peek(this.kernel.words, H_POISON) !== 0) this.kernel.cpu.checkAlive();
-  }
-
-  /** Internal: a broken rule was found; nobody works on with wrong memory. */
-  poison(): void {
-    store(this.kernel.words, H_POISON, this.cpu + 1);
   }
 }
 

@@ -1,12 +1,11 @@
 /** `vmspace/node`: files of the host. Re-exports everything of `vmspace`. */
 import { closeSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { threadId } from 'node:worker_threads';
 import { registerBacking } from './backing/backing.ts';
 import { descriptorBacking, NODE_FILE, nodeFileBacking, openRegular } from './backing/node-file.ts';
 import { SLOW_FILE, slowFileBacking } from './backing/slow-file.ts';
 import { VmError } from './base/errors.ts';
-import { type Machine, setThreadNumber } from './machine.ts';
+import type { Machine } from './machine.ts';
 import type { MappedFile } from './mapped-file.ts';
 
 export * from './index.ts';
@@ -18,7 +17,6 @@ export interface OpenFileOptions {
   readonly delay?: { readonly milliseconds: number; readonly every?: number | undefined } | undefined;
 }
 
-setThreadNumber(() => threadId);
 registerBacking(NODE_FILE, nodeFileBacking);
 registerBacking(SLOW_FILE, slowFileBacking);
 

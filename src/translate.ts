@@ -42,8 +42,7 @@ export class Translator {
     this._poll();
     const vpn = Math.floor(address / PAGE_SIZE) as Vpn;
     if (!this._hits(vpn, write) && !this._walk(vpn, write)) {
-      this.k.cpu.checkAlive();
-      this._faulter.fault(vpn, write, address, access);
+      this._fault(vpn, write, address, access);
     }
     return (this._tlb.frames[vpn & TLB_MASK] as number) * 4 + (address & PAGE_MASK);
   }
@@ -62,6 +61,17 @@ export class Translator {
       if (rcu.sectionSerial === serial) return;
     }
     throw new VmError('EAGAIN', access, 'both pages of the access could not be had at the same time', address);
+  }
+
+  private _fault(vpn: Vpn, write: boolean, address: number, access: string): void {
+    const { cpu } = this.k;
+    cpu.checkAlive();
+    try {
+      this._faulter.fault(vpn, write, address, access);
+    } catch (error) {
+      cpu.noteOops(error);
+      throw error;
+    }
   }
 
   /** A quiescent point, if the generation has moved on. */

@@ -2,7 +2,7 @@
  * The fault: one entry for accesses, copies, populate and (later) pins. Tries without sleeping; when it must sleep it keeps only
  * what the protocol lets it keep, and starts again from the look-up, counting why (I4).
  */
-import { now, pause, poke, wait } from '#atomics';
+import { now, pause, wait } from '#atomics';
 import { pageUnlock } from '../backing/page-lock.ts';
 import type { MappingRef, MmRef, PageRef, Pfn, VmaRef, Vpn } from '../base/brands.ts';
 import { NONE } from '../base/brands.ts';
@@ -12,7 +12,6 @@ import { MAX_OPTIMISTIC_RESTARTS } from '../base/tunables.ts';
 import { MM_ROOT } from '../paging/mm.layout.ts';
 import type { View } from '../paging/view.ts';
 import type { Kernel } from '../space/kernel.ts';
-import { C_REF_PAGE } from '../sync/control.layout.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { attempt } from './attempt.ts';
 import {
@@ -121,9 +120,7 @@ export class Faulter {
 
   private _fetch(): void {
     this._dropHeld();
-    const page = this.k.files.fetch(this.mapping, this.index);
-    this.held = page;
-    poke(this.k.words, this.k.cpu.base + C_REF_PAGE, page);
+    this.held = this.k.files.fetch(this.mapping, this.index);
   }
 
   /** What a backing throws reaches the access as SIGBUS; what we throw (memory, must not block, deadlock) as it is. */
@@ -166,7 +163,6 @@ export class Faulter {
     if (this.held === NONE) return;
     pageUnlock(this.k.cpu, this.held);
     this.held = NONE as PageRef;
-    poke(this.k.words, this.k.cpu.base + C_REF_PAGE, 0);
   }
 }
 

@@ -2,12 +2,11 @@
  * File pages: reads map the page of the page cache, private writes copy it. The page lock is held from the check of size and mapping
  * through the install [T1], so a page that leaves the file is never mapped afterwards.
  */
-import { poke, store } from '#atomics';
+import { store } from '#atomics';
 import { pageTryLock, pageUnlock } from '../backing/page-lock.ts';
 import type { PageRef, Pfn, TableRef } from '../base/brands.ts';
 import { NONE } from '../base/brands.ts';
 import { makePte, PTE_ACCESSED, PTE_PRESENT } from '../paging/pte.ts';
-import { C_REF_PAGE } from '../sync/control.layout.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { installPrivate, takeFrame } from './anon.ts';
 import { entryIn, lockForCommit } from './commit.ts';
@@ -87,5 +86,4 @@ function unlockSource(f: Faulter): void {
   if (f.held === NONE) return;
   pageUnlock(f.k.cpu, f.held);
   f.held = NONE as PageRef;
-  poke(f.k.words, f.k.cpu.base + C_REF_PAGE, 0);
 }

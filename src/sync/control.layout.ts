@@ -112,10 +112,8 @@ export const C_RETIRE_WAIT = 108;
 export const RETIRE_KINDS = 8;
 /* futex waiter (see sync/futex.ts). */
 export const C_FUTEX = 128;
-/* References in flight: what a dead cpu must give back. */
+/* The reference of a fault that sleeps: what a dead cpu must give back. */
 export const C_REF_VMA = 144;
-export const C_REF_MAPPING = 145;
-export const C_REF_PAGE = 146;
 /** Bit per space that this cpu uses; under the lock over the list of spaces. Two words. */
 export const C_SPACES = 148;
 export const C_PAGE_LOCKS = 160;

@@ -4,7 +4,7 @@
  */
 import { add, cas, fillWords, load, now, peek, peekF64, poke, pokeF64, store, wait } from '#atomics';
 import { oops } from '../base/assert.ts';
-import { VmError } from '../base/errors.ts';
+import { Oops, VmError } from '../base/errors.ts';
 import { MAX_CPUS } from '../base/limits.ts';
 import { histogramSlot } from '../trace/counters.ts';
 import {
@@ -68,6 +68,11 @@ export class Cpu {
   /** Adds a wait that began at `since` (see `now`) to histogram `which`. */
   countWait(which: number, since: number): void {
     this.count(histogramSlot(which, now() - since));
+  }
+
+  /** A broken internal rule poisons the machine: nobody works on with wrong memory. A callback's mistake (H1) does not. */
+  noteOops(error: unknown): void {
+    if (error instanceof Oops && error.rule !== 'H1') store(this.words, H_POISON, this.tag);
   }
 
   /** Throws if some cpu has found a broken rule. */

@@ -13,7 +13,7 @@ import { Rcu, type SectionClient } from '../sync/rcu.ts';
 import { isNoop, type LayoutPlan, Planner } from './plan.ts';
 import { NODE_WORDS } from './tree.layout.ts';
 import { VmaTree } from './tree.ts';
-import { DETACHED_REPLACED, VM_READ, VM_SHARED, VM_WRITE, VMA_WORDS } from './vma.layout.ts';
+import { VM_READ, VM_SHARED, VM_WRITE, VMA_WORDS } from './vma.layout.ts';
 import { slice, type VmaProps, VmaTable } from './vma-table.ts';
 
 const KIND_VMA = 0;
