@@ -1,7 +1,7 @@
 /** The workers of one trial: started together, watched, stopped by the flag, ended if they do not stop. */
 import { Worker } from 'node:worker_threads';
 import type { Machine } from '../src/node.ts';
-import { CONTROL_BYTES, GO, STOP, type WorkerMessage } from './protocol.ts';
+import { CONTROL_BYTES, GO, SLEEPS, STOP, type WorkerMessage } from './protocol.ts';
 
 export interface Failure {
   /** `reader 2`, `mapper`. */
@@ -53,6 +53,11 @@ export class Crew {
 
   get allReady(): boolean {
     return this.#ready === this.#members.length;
+  }
+
+  /** Reads that have slept for the I/O delay. */
+  get sleeps(): number {
+    return Atomics.load(this.#words, SLEEPS);
   }
 
   go(): void {

@@ -49,15 +49,17 @@ export async function defaultFile(candidates: readonly string[], signal: AbortSi
 
 /** Node's own executable, and the library that has the code where distributions split it off. */
 export function nodeFiles(): string[] {
-  if (process.config.variables.node_shared !== true) return [process.execPath];
-  process.report.excludeNetwork = true; // else the report asks name servers
+  // Node's types lack both names.
+  const { node_shared: split } = process.config.variables as { node_shared?: boolean };
+  if (split !== true) return [process.execPath];
+  Object.assign(process.report, { excludeNetwork: true }); // else the report asks name servers
   const { sharedObjects = [] } = process.report.getReport() as { sharedObjects?: string[] };
   return [process.execPath, ...sharedObjects.filter((path) => /libnode[^/\\]*$/.test(path))];
 }
 
 /** Writes `size` bytes, no two pages alike, into the temporary folder. */
 export async function generateFile(size: number, signal: AbortSignal): Promise<InputFile> {
-  const folder = mkdtempSync(join(tmpdir(), 'vmspace-'));
+  const folder = mkdtempSync(join(tmpdir(), 'vmspace-run-'));
   const remove = (): void => {
     process.off('exit', remove);
     rmSync(folder, { recursive: true, force: true });

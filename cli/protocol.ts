@@ -3,7 +3,7 @@
  * memory, so that nothing is lost when one has to be ended.
  *
  * ```
- * control  Int32     STOP | GO
+ * control  Int32     STOP | GO | SLEEPS | SLEEPERS
  * figures  Float64   one block a worker; a cell has one writer, its worker, and any reader
  * ```
  */
@@ -13,7 +13,10 @@ import { LATENCY_CELLS } from './latency.ts';
 export const STOP = 0;
 /** Measuring begins when it is 1: everybody waits for the slowest to start. */
 export const GO = 1;
-export const CONTROL_BYTES = 8;
+/** Reads that have begun to sleep for the I/O delay, and those asleep now. */
+export const SLEEPS = 2;
+export const SLEEPERS = 3;
+export const CONTROL_BYTES = 16;
 
 /** Bytes whose SHA-256 was the same through the mapping and by a direct read. */
 export const VERIFIED = 0;
@@ -21,8 +24,10 @@ export const VERIFIED = 0;
 export const PRIVATE_WRITES = 1;
 /** When the mapping call that is now under way began (milliseconds since 1970), or 0. */
 export const PENDING_SINCE = 2;
+/** Histograms: mmap+munmap, those of them that began while a read slept, mprotect. */
 export const MAPPING_TIMES = 8;
-export const PROTECT_TIMES: number = MAPPING_TIMES + LATENCY_CELLS;
+export const SLEEP_TIMES: number = MAPPING_TIMES + LATENCY_CELLS;
+export const PROTECT_TIMES: number = SLEEP_TIMES + LATENCY_CELLS;
 export const FIGURE_CELLS: number = PROTECT_TIMES + LATENCY_CELLS;
 
 export interface WorkerSetup {

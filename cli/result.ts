@@ -2,7 +2,15 @@
 import type { CounterName, DesignName, MachineCounters } from '../src/node.ts';
 import type { Failure } from './crew.ts';
 import { Latencies, type LatencySummary } from './latency.ts';
-import { FIGURE_CELLS, MAPPING_TIMES, PENDING_SINCE, PRIVATE_WRITES, PROTECT_TIMES, VERIFIED } from './protocol.ts';
+import {
+  FIGURE_CELLS,
+  MAPPING_TIMES,
+  PENDING_SINCE,
+  PRIVATE_WRITES,
+  PROTECT_TIMES,
+  SLEEP_TIMES,
+  VERIFIED,
+} from './protocol.ts';
 
 export interface TrialResult {
   readonly design: DesignName;
@@ -19,6 +27,8 @@ export interface TrialResult {
   readonly sleptReads: number;
   /** mmap and munmap of one range together, in milliseconds. */
   readonly mapping: LatencySummary;
+  /** Of these, those of which a call began while a read slept. */
+  readonly mappingBesideSleep: LatencySummary;
   /** mprotect of half the range, in milliseconds. */
   readonly protecting: LatencySummary;
   /** Faults that began again, for other reasons than having waited for a page or a frame. */
@@ -64,8 +74,10 @@ const RESTARTS: readonly CounterName[] = [
 ];
 
 export function summarize(m: Measurement): TrialResult {
+  closePending(m.figures.mapper);
   const counters = difference(m.before, m.after);
-  const sum = (names: readonly CounterName[]): number => names.reduce((total, name) => total + (counters[name] ?? 0), 0);
+  const sum = (names: readonly CounterName[]): number =>
+    names.reduce((total, name) => total + (counters[name] ?? 0), 0);
   const total = (cell: number): number => m.figures.readers.reduce((all, cells) => all + (cells[cell] as number), 0);
   const faults = sum(FAULTS);
   const seconds = m.measured / 1000;
@@ -78,7 +90,8 @@ export function summarize(m: Measurement): TrialResult {
     pagesRead: sum(['io.pages']),
     ioWaits: sum(['restart.io']),
     sleptReads: m.slept,
-    mapping: mappingTimes(m.figures.mapper),
+    mapping: new Latencies(m.figures.mapper.subarray(MAPPING_TIMES, SLEEP_TIMES)).summary(),
+    mappingBesideSleep: new Latencies(m.figures.mapper.subarray(SLEEP_TIMES, PROTECT_TIMES)).summary(),
     protecting: new Latencies(m.figures.mapper.subarray(PROTECT_TIMES, FIGURE_CELLS)).summary(),
     restarts: sum(RESTARTS),
     mmapLockInFaults: sum(['fault.sem.acquired']),
@@ -91,11 +104,12 @@ export function summarize(m: Measurement): TrialResult {
 }
 
 /** A call that was still waiting when its thread was ended counts as well: it waited at least so long. */
-function mappingTimes(cells: Float64Array): LatencySummary {
-  const times = new Latencies(cells.subarray(MAPPING_TIMES, PROTECT_TIMES));
+function closePending(cells: Float64Array): void {
   const since = cells[PENDING_SINCE] as number;
-  if (since > 0) times.record(performance.timeOrigin + performance.now() - since);
-  return times.summary();
+  if (since === 0) return;
+  const waited = performance.timeOrigin + performance.now() - since;
+  new Latencies(cells.subarray(MAPPING_TIMES, SLEEP_TIMES)).record(waited);
+  new Latencies(cells.subarray(SLEEP_TIMES, PROTECT_TIMES)).record(waited);
 }
 
 function difference(before: MachineCounters, after: MachineCounters): Record<string, number> {

@@ -2,8 +2,8 @@
 import {
   createMachine,
   type DesignName,
-  type Machine,
   MAP_SHARED,
+  type Machine,
   type MappedFile,
   openFileSync,
   PAGE_SIZE,
@@ -97,7 +97,7 @@ class Trial {
       onTick({ verified: this.#verified(), elapsed: performance.now() - this.#began });
     }
     const after = this.#machine.counters();
-    const slept = this.#slept();
+    const slept = this.#crew.sleeps;
     const measured = performance.now() - started;
     const stuck = await this.#crew.stop(this.#over ? HURRY_MS : PATIENCE_MS + 2 * ioDelay);
     const failures = [...this.#crew.failures];
@@ -154,12 +154,5 @@ class Trial {
 
   #verified(): number {
     return this.#readers.reduce((sum, figures) => sum + (figures[VERIFIED] as number), 0);
-  }
-
-  /** Reads that slept on purpose: each thread counts its own. */
-  #slept(): number {
-    if (this.#settings.ioDelay === 0) return 0;
-    const reads = this.#machine.cpus().map(({ cpu }) => this.#machine.cpuCounters(cpu)['io.reads']);
-    return reads.reduce((sum, count) => sum + Math.floor(count / DELAY_EVERY), 0);
   }
 }

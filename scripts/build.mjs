@@ -17,6 +17,7 @@ import { dirname, posix, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { importsOf, parse, walkFiles } from './imports.mjs';
+import { inlinePort } from './inline-port.mjs';
 
 export const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const cache = 'node_modules/.cache/vmspace';
@@ -184,7 +185,7 @@ async function bundle(outputs, options) {
     logLevel: 'warning',
     ...options,
     external: ['node:*', ...(options.external ?? [])],
-    plugins: options.conditions?.includes('checked') ? [smallTunables] : [],
+    plugins: options.conditions?.includes('checked') ? [smallTunables] : [inlinePort],
   });
   for (const file of result.outputFiles) outputs.set(posix.relative(root, file.path), file.text);
   return result;

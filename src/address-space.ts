@@ -4,7 +4,7 @@
 import { load, peek, peekF64 } from '#atomics';
 import { DEV } from '#dev';
 import { Accessor } from './accessor.ts';
-import { byteCount, checkProt, mapRequest, pageRange } from './arguments.ts';
+import { byteCount, checkObject, checkProt, mapRequest, pageRange, show } from './arguments.ts';
 import { oops } from './base/assert.ts';
 import type { MmRef, Vpn } from './base/brands.ts';
 import { NONE } from './base/brands.ts';
@@ -13,7 +13,7 @@ import { PAGE_SIZE, VPN_LIMIT } from './base/limits.ts';
 import { BulkAccess } from './bulk.ts';
 import { designById } from './design/designs.ts';
 import { Faulter } from './fault/faulter.ts';
-import type { MappedFile } from './mapped-file.ts';
+import { MappedFile } from './mapped-file.ts';
 import { MM_MAP_COUNT, MM_MAPPED_PAGES, MM_SEQUENCE } from './paging/mm.layout.ts';
 import { View } from './paging/view.ts';
 import type { Kernel } from './space/kernel.ts';
@@ -110,8 +110,7 @@ export class Space {
    */
   mmap(options: MmapOptions): number {
     this._check('mmap');
-    if (typeof options !== 'object' || options === null)
-      throw new VmError('EINVAL', 'mmap', 'options must be an object');
+    checkObject(options, 'options', 'mmap');
     const { addr = 0, length, prot, flags, file, offset = 0 } = options;
     const mapping = file === undefined ? NONE : this._mappingOf(file);
     const request = mapRequest({ addr, length, prot, flags, offset, mapping: mapping as never });
@@ -199,6 +198,7 @@ export class Space {
    */
   run<T>(fn: (memory: Accessor) => T): T {
     this._check('run');
+    if (typeof fn !== 'function') throw new VmError('EINVAL', 'run', `a function is needed, got ${show(fn)}`);
     const { rcu } = this._k;
     if (DEV && rcu.depth === 0) rcu.noteStack(new Error('run').stack ?? '');
     rcu.enter(this._view);
@@ -377,6 +377,7 @@ export class Space {
    * it waits for other threads' reads without blocking; elsewhere it does its work before it returns.
    */
   async populate(address: number, length: number): Promise<number> {
+    byteCount(address, 'address', 'populate');
     byteCount(length, 'length', 'populate');
     for (let done = 0; ; ) {
       this._enter('populate');
@@ -470,7 +471,7 @@ export class Space {
   }
 
   private _mappingOf(file: MappedFile): number {
-    const mapping = file?.mappingFor?.(this._k);
+    const mapping = file instanceof MappedFile ? file.mappingFor(this._k) : undefined;
     if (mapping === undefined) throw new VmError('EINVAL', 'mmap', 'file must be a MappedFile of this machine');
     return mapping;
   }

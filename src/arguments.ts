@@ -21,10 +21,21 @@ const ALL_PROT: number = PROT_READ | PROT_WRITE | PROT_EXEC;
 const ALL_MAP: number = MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
 const MAX_FILE_PAGES = 2 ** 31;
 
+/** A value of any kind for a message: neither its conversion to text nor a method of its own is asked. */
+export function show(value: unknown): string {
+  if (typeof value === 'object' && value !== null) return 'an object';
+  return typeof value === 'function' ? 'a function' : String(value);
+}
+
+/** What a call takes its options from. */
+export function checkObject(value: unknown, what: string, syscall: string): void {
+  if (typeof value !== 'object' || value === null) throw new VmError('EINVAL', syscall, `${what} must be an object`);
+}
+
 /** A whole number of bytes, not negative. */
 export function byteCount(value: unknown, what: string, syscall: string): number {
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) {
-    throw new VmError('EINVAL', syscall, `${what} must be a whole number of bytes, got ${String(value)}`);
+    throw new VmError('EINVAL', syscall, `${what} must be a whole number of bytes, got ${show(value)}`);
   }
   return value;
 }
@@ -49,10 +60,15 @@ export function pageRange(
 }
 
 export function checkProt(prot: unknown, syscall: string): number {
-  if (typeof prot !== 'number' || !Number.isInteger(prot) || (prot & ~ALL_PROT) !== 0) {
-    throw new VmError('EINVAL', syscall, `prot must be a combination of PROT_*, got ${String(prot)}`);
+  if (!isCombination(prot, ALL_PROT)) {
+    throw new VmError('EINVAL', syscall, `prot must be a combination of PROT_*, got ${show(prot)}`);
   }
   return prot;
+}
+
+/** Bits of `all` and no others, not even above the 32 that bit operations see. */
+function isCombination(value: unknown, all: number): value is number {
+  return typeof value === 'number' && value === (value & all);
 }
 
 export interface MmapArguments {
@@ -78,8 +94,8 @@ export function mapRequest(options: MmapArguments): MapRequest {
 }
 
 function checkFlags(flags: unknown): number {
-  if (typeof flags !== 'number' || !Number.isInteger(flags) || (flags & ~ALL_MAP) !== 0) {
-    throw new VmError('EINVAL', 'mmap', `flags must be a combination of MAP_*, got ${String(flags)}`);
+  if (!isCombination(flags, ALL_MAP)) {
+    throw new VmError('EINVAL', 'mmap', `flags must be a combination of MAP_*, got ${show(flags)}`);
   }
   const kind = flags & (MAP_SHARED | MAP_PRIVATE);
   if (kind !== MAP_SHARED && kind !== MAP_PRIVATE) {

@@ -3,7 +3,7 @@
  * caller never mistakes half a copy for a whole one, and nothing was written past the fault.
  */
 import { copyData, fillData, moveData } from '#atomics';
-import { byteCount } from './arguments.ts';
+import { byteCount, show } from './arguments.ts';
 import { BusError, SegmentationFault, VmError } from './base/errors.ts';
 import { PAGE_MASK, PAGE_SIZE } from './base/limits.ts';
 import type { Translator } from './translate.ts';
@@ -34,7 +34,7 @@ export class BulkAccess {
 
   fill(address: number, length: number, value: number): number {
     byteCount(length, 'length', 'fill');
-    if (!Number.isInteger(value)) throw new VmError('EINVAL', 'fill', `${String(value)} is not a byte`);
+    if (!Number.isInteger(value)) throw new VmError('EINVAL', 'fill', `${show(value)} is not a byte`);
     return this._pages(address, length, true, 'fill', (at, _done, size) => fillData(this._bytes, at, at + size, value));
   }
 

@@ -5,9 +5,8 @@
 import { load, peek } from '#atomics';
 import { lockdepReports } from '#lockdep';
 import { Space, type SpaceHandle } from './address-space.ts';
-import { byteCount } from './arguments.ts';
+import { byteCount, checkObject, show } from './arguments.ts';
 import type { Backing } from './backing/backing.ts';
-import { oops } from './base/assert.ts';
 import type { MappingRef, MmRef } from './base/brands.ts';
 import { VmError } from './base/errors.ts';
 import { PAGE_SIZE } from './base/limits.ts';
@@ -24,6 +23,7 @@ import {
   CPUS_USED,
   cpuSlot,
   H_DESIGN,
+  H_FRAMES,
   H_ID_HIGH,
   H_ID_LOW,
   H_POISON,
@@ -127,6 +127,7 @@ export class Machine {
   /** A new, empty address space, open in this thread. Throws EAGAIN (64 spaces at most), ENOMEM. */
   createSpace(options: SpaceOptions = {}): Space {
     this.checkOpen('createSpace');
+    checkObject(options, 'options', 'createSpace');
     const limit = options.limit === undefined ? 0 : byteCount(options.limit, 'limit', 'createSpace');
     if (options.limit !== undefined && limit < PAGE_SIZE) {
       throw new VmError('EINVAL', 'createSpace', 'the limit must be at least a page');
@@ -141,6 +142,7 @@ export class Machine {
     if (machineKey(new Int32Array(handle.control)) !== this.#key) {
       throw new VmError('EINVAL', 'attachSpace', 'the handle belongs to another machine');
     }
+    byteCount(handle.space, 'the record of the space', 'attachSpace');
     const known = this.#spaces.get(handle.space);
     if (known !== undefined && known.handle.serial === handle.serial) return known;
     attachMm(this.kernel, handle.space as MmRef, handle.serial);
@@ -181,18 +183,21 @@ export class Machine {
    */
   createFile(kind: string, options: unknown, size: number, own?: Backing): MappedFile {
     this.checkOpen('createFile');
+    if (typeof kind !== 'string' || kind === '') throw new VmError('EINVAL', 'createFile', 'kind must be a name');
     byteCount(size, 'size', 'createFile');
     const mapping = this.kernel.files.create(kind, options, size);
     if (own !== undefined) this.kernel.files.adopt(mapping, own);
     return this.#opened(mapping);
   }
 
-  /** Opens another thread's file. Throws ESTALE when it is gone. */
+  /** Opens another thread's file. Throws ESTALE when it is gone, EINVAL for another machine's, EPROTO. */
   attachFile(handle: FileHandle, own?: Backing): MappedFile {
     this.checkOpen('attachFile');
-    if (typeof handle !== 'object' || handle === null || handle.kind !== 'vmspace.file') {
-      throw new VmError('EINVAL', 'attachFile', 'not a file handle');
+    checkKind(handle, 'vmspace.file', 'attachFile');
+    if (handle.machine !== this.#key) {
+      throw new VmError('EINVAL', 'attachFile', 'the handle belongs to another machine');
     }
+    byteCount(handle.file, 'the record of the file', 'attachFile');
     const mapping = handle.file as MappingRef;
     this.kernel.files.open(mapping, handle.serial);
     if (own !== undefined) this.kernel.files.adopt(mapping, own);
@@ -200,7 +205,7 @@ export class Machine {
   }
 
   #opened(mapping: MappingRef): MappedFile {
-    const file = new MappedFile(this.kernel, mapping, (closed) => this.#fileClosed(closed, mapping));
+    const file = new MappedFile(this.kernel, mapping, this.#key, (closed) => this.#fileClosed(closed, mapping));
     const opened = this.#files.get(mapping) ?? new Set();
     this.#files.set(mapping, opened.add(file));
     return file;
@@ -224,7 +229,7 @@ export class Machine {
    */
   reap(id: number): boolean {
     this.checkOpen('reap');
-    if (!Number.isInteger(id) || id < 0) throw new VmError('EINVAL', 'reap', `${String(id)} is not a cpu`);
+    if (!Number.isInteger(id) || id < 0) throw new VmError('EINVAL', 'reap', `${show(id)} is not a cpu`);
     if (id === this.cpu) throw new VmError('EINVAL', 'reap', 'a thread cannot reap itself');
     return this.kernel.rcu.outside(() => reapCpu(this.kernel, id));
   }
@@ -259,8 +264,11 @@ export class Machine {
     return { ...sumCounters(cpus, read), histograms: sumHistograms(cpus, read) };
   }
 
-  /** The counters of one cpu. */
+  /** The counters of one cpu. Throws EINVAL for what is none. */
   cpuCounters(id: number): Counters {
+    if (!Number.isInteger(id) || id < 0 || id >= MAX_CPUS) {
+      throw new VmError('EINVAL', 'cpuCounters', `${show(id)} is not a cpu`);
+    }
     const { words, floats } = this.kernel;
     return sumCounters(1, (_cpu, index) => readCounter(words, floats, id, index));
   }
@@ -328,7 +336,7 @@ export function createMachine(options: MachineOptions): Machine {
     throw new VmError(
       'EINVAL',
       'createMachine',
-      `design must be one of ${DESIGN_NAMES.join(', ')}, got ${String(name)}`,
+      `design must be one of ${DESIGN_NAMES.join(', ')}, got ${show(name)}`,
     );
   }
   if (typeof shared !== 'boolean') throw new VmError('EINVAL', 'createMachine', 'shared must be true or false');
@@ -339,12 +347,14 @@ export function createMachine(options: MachineOptions): Machine {
   const frameBytes = Math.floor(wanted.bytes / PAGE_SIZE) * PAGE_SIZE;
   const control = makeControl(frameBytes / PAGE_SIZE, shared, design, stallTimeout);
   const frames = wanted.buffer ?? allocate(frameBytes, shared);
+  if (wanted.buffer !== undefined) new Uint8Array(frames, 0, PAGE_SIZE).fill(0); // frame 0 is the zero page
   return attachMachine({ kind: 'vmspace.machine', version: LAYOUT_VERSION, control, frames, frameBytes });
 }
 
 /** Attaches this thread to a machine; a second call gives the same object. Throws EINVAL, EPROTO (another version), EAGAIN. */
 export function attachMachine(handle: MachineHandle): Machine {
   checkHandle(handle, 'vmspace.machine', 'attachMachine');
+  checkFrames(handle);
   const words = new Int32Array(handle.control);
   const key = machineKey(words);
   const known = machines.get(key);
@@ -363,32 +373,52 @@ export function attachSpace(handle: SpaceHandle): Space {
 
 /** The machine of a space that is open in this thread. */
 export function machineOf(space: Space): Machine {
+  if (!(space instanceof Space)) throw new VmError('EINVAL', 'machineOf', 'not a space');
   const machine = machines.get(machineKey(new Int32Array(space.handle.control)));
-  return machine ?? oops('machine', 'a space without a machine');
+  if (machine === undefined) throw new VmError('EBADF', 'machineOf', 'this thread has closed the machine');
+  return machine;
 }
 
 function frameBuffer(memory: unknown, shared: boolean): { bytes: number; buffer: MemoryBuffer | undefined } {
   if (typeof memory === 'number') return { bytes: byteCount(memory, 'memory', 'createMachine'), buffer: undefined };
   const buffer = (memory as { buffer?: unknown } | null)?.buffer;
-  const isShared = typeof SharedArrayBuffer !== 'undefined' && buffer instanceof SharedArrayBuffer;
-  if (!isShared && !(buffer instanceof ArrayBuffer)) {
+  if (!isMemory(buffer)) {
     throw new VmError('EINVAL', 'createMachine', 'memory must be a number of bytes or a WebAssembly.Memory');
   }
+  const isShared = !(buffer instanceof ArrayBuffer);
   if (isShared !== shared) {
     throw new VmError('EINVAL', 'createMachine', `the WebAssembly.Memory is ${isShared ? '' : 'not '}shared`);
   }
-  return { bytes: (buffer as MemoryBuffer).byteLength, buffer: buffer as MemoryBuffer };
+  return { bytes: buffer.byteLength, buffer };
 }
 
-function checkHandle(handle: { kind: string; version: number; control: unknown }, kind: string, syscall: string): void {
+function checkKind(handle: { kind: string; version: number }, kind: string, syscall: string): void {
   if (typeof handle !== 'object' || handle === null || handle.kind !== kind) {
     throw new VmError('EINVAL', syscall, `not a ${kind} handle`);
   }
   if (handle.version !== LAYOUT_VERSION) {
-    const both = `layout version ${String(handle.version)}, this build has ${LAYOUT_VERSION}`;
+    const both = `layout version ${show(handle.version)}, this build has ${LAYOUT_VERSION}`;
     throw new VmError('EPROTO', syscall, `the handle was made by another version of vmspace: ${both}`);
   }
-  checkControl(new Int32Array(handle.control as MemoryBuffer));
+}
+
+function checkHandle(handle: { kind: string; version: number; control: unknown }, kind: string, syscall: string): void {
+  checkKind(handle, kind, syscall);
+  if (!isMemory(handle.control) || handle.control.byteLength % 4 !== 0) {
+    throw new VmError('EPROTO', syscall, 'the handle does not hold a machine');
+  }
+  checkControl(new Int32Array(handle.control));
+}
+
+function checkFrames({ control, frames, frameBytes }: MachineHandle): void {
+  const ours = isMemory(frames) && frames.byteLength >= frameBytes;
+  if (ours && frameBytes === peek(new Int32Array(control), H_FRAMES) * PAGE_SIZE) return;
+  throw new VmError('EPROTO', 'attachMachine', 'the handle does not hold the frames of its machine');
+}
+
+function isMemory(value: unknown): value is MemoryBuffer {
+  if (typeof SharedArrayBuffer !== 'undefined' && value instanceof SharedArrayBuffer) return true;
+  return value instanceof ArrayBuffer;
 }
 
 function machineKey(words: Int32Array): string {

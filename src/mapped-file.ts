@@ -2,10 +2,14 @@
 import type { MappingRef } from './base/brands.ts';
 import { VmError } from './base/errors.ts';
 import type { Kernel } from './space/kernel.ts';
+import { LAYOUT_VERSION } from './sync/control.layout.ts';
 
 /** What `attachFile` takes. Survives structured cloning. */
 export interface FileHandle {
   readonly kind: 'vmspace.file';
+  readonly version: number;
+  /** Identifies the machine. */
+  readonly machine: string;
   readonly file: number;
   readonly serial: number;
   readonly size: number;
@@ -22,7 +26,7 @@ export class MappedFile {
   #closed = false;
 
   /** Internal: use `openFile` or `machine.createFile`. */
-  constructor(k: Kernel, mapping: MappingRef, onClose: (file: MappedFile) => void) {
+  constructor(k: Kernel, mapping: MappingRef, machine: string, onClose: (file: MappedFile) => void) {
     this.#k = k;
     this.#mapping = mapping;
     this.#onClose = onClose;

@@ -3,6 +3,7 @@
  * a stale generation, an unaligned access or a bad address.
  */
 import { cas, load } from '#atomics';
+import { show } from './arguments.ts';
 import type { Vpn } from './base/brands.ts';
 import { NONE } from './base/brands.ts';
 import { SegmentationFault, VmError } from './base/errors.ts';
@@ -101,6 +102,6 @@ export class Translator {
 }
 
 function checkAddress(address: number, access: string): void {
-  if (!Number.isInteger(address)) throw new VmError('EINVAL', access, `${String(address)} is not an address`);
+  if (!Number.isInteger(address)) throw new VmError('EINVAL', access, `${show(address)} is not an address`);
   if (address < 0 || address >= ADDRESS_LIMIT) throw new SegmentationFault('SEGV_MAPERR', access, address);
 }

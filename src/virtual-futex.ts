@@ -1,5 +1,6 @@
 /** wait and notify on virtual addresses: which queue a word belongs to, and the comparison under its lock. */
 import { load } from '#atomics';
+import { show } from './arguments.ts';
 import type { MappingRef, Vpn } from './base/brands.ts';
 import { NONE } from './base/brands.ts';
 import { SegmentationFault, VmError } from './base/errors.ts';
@@ -29,17 +30,16 @@ export function futexWait(
 ): 'ok' | 'not-equal' | 'timed-out' {
   const { k, view } = parts;
   checkWord(address, 'wait');
-  if (typeof expected !== 'number' || !Number.isInteger(expected)) {
-    throw new VmError('EINVAL', 'wait', `${String(expected)} is not a 32-bit value`);
+  if (typeof expected !== 'number' || (expected !== (expected | 0) && expected !== expected >>> 0)) {
+    throw new VmError('EINVAL', 'wait', `${show(expected)} is not a 32-bit value`);
   }
   if (typeof timeout !== 'number' || Number.isNaN(timeout)) {
-    throw new VmError('EINVAL', 'wait', `${String(timeout)} is not a number of milliseconds`);
+    throw new VmError('EINVAL', 'wait', `${show(timeout)} is not a number of milliseconds`);
   }
   k.rcu.enter(view);
   try {
-    const queued = enqueue(parts, address, expected | 0);
+    const queued = enqueue(parts, shared, address, expected | 0);
     if (!queued) return 'not-equal';
-    checkMayWait(k.cpu, shared);
     return k.rcu.outside(() => futexSleep(k.cpu, timeout));
   } finally {
     k.rcu.leave(view);
@@ -49,7 +49,7 @@ export function futexWait(
 export function futexNotify({ k, view, translator }: FutexParts, address: number, count: number): number {
   checkWord(address, 'notify');
   if (typeof count !== 'number' || Number.isNaN(count) || count < 0) {
-    throw new VmError('EINVAL', 'notify', `${String(count)} is not a number of threads`);
+    throw new VmError('EINVAL', 'notify', `${show(count)} is not a number of threads`);
   }
   k.rcu.enter(view);
   try {
@@ -64,14 +64,16 @@ export function futexNotify({ k, view, translator }: FutexParts, address: number
  * The translation is made before the bucket's lock is taken, so under the lock the generation is looked at again: if the page has
  * been replaced, a write to the new one may have been notified already.
  */
-function enqueue({ k, view, translator, words }: FutexParts, address: number, expected: number): boolean {
+function enqueue({ k, view, translator, words }: FutexParts, shared: boolean, address: number, expected: number): boolean {
   for (;;) {
     const at = translator.translate(address, false, 'wait') / 4;
     const key = keyOf(k, view, address, 'wait');
     let stale = false;
     const queued = futexEnqueue(k.cpu, key, () => {
       stale = load(k.words, view.generationIndex) !== view.generation;
-      return !stale && load(words, at) === expected;
+      if (stale || load(words, at) !== expected) return false;
+      checkMayWait(k.cpu, shared); // before the slot says that we wait: nobody would take that back
+      return true;
     });
     if (!stale) return queued;
   }
@@ -91,6 +93,6 @@ function keyOf(k: Kernel, view: View, address: number, access: string): FutexKey
 
 function checkWord(address: number, syscall: string): void {
   if (!Number.isInteger(address) || address % 4 !== 0) {
-    throw new VmError('EINVAL', syscall, `${String(address)} is not the address of an aligned 32-bit word`);
+    throw new VmError('EINVAL', syscall, `${show(address)} is not the address of an aligned 32-bit word`);
   }
 }

@@ -43,7 +43,7 @@ export function killEverywhere(request: KillRequest): KillReport {
     if (performance.now() > until || failures.length >= (request.maxFailures ?? MAX_FAILURES)) break;
     deaths++;
     const found = dieOnce(port, scenario, fatal, layouts, request.reaperDies ?? -1);
-    if (found !== undefined) failures.push(`killed before access ${fatal} of ${accesses}: ${found}`);
+    if (found !== undefined) failures.push(`killed before access ${fatal} of ${accesses} (${port.place}): ${found}`);
   }
   return { accesses, deaths, failures };
 }

@@ -2,7 +2,7 @@
  * A machine with two cpus on one thread: a survivor and a victim. What both call is the library itself, so whatever the victim
  * has done when it "dies" is what a terminated Worker would have left.
  */
-import { observePort, type PortObserver } from '../../../src/sync/atomics.checked.ts';
+import { type AccessKind, observePort, type PortObserver } from '../../../src/sync/atomics.checked.ts';
 import {
   createMachine,
   type Machine,
@@ -18,7 +18,7 @@ import {
   type Space,
 } from '../../../src/index.ts';
 import { Machine as MachineClass } from '../../../src/machine.ts';
-import { H_ID_HIGH, H_ID_LOW } from '../../../src/sync/control.layout.ts';
+import { CONTROL_END, H_ID_HIGH, H_ID_LOW, LOCKDEP } from '../../../src/sync/control.layout.ts';
 
 export const P: number = PAGE_SIZE;
 export const RW: number = PROT_READ | PROT_WRITE;
@@ -43,22 +43,27 @@ export class Port implements PortObserver {
   count = 0;
   /** The access before which the thread dies. */
   fatal: number = Number.POSITIVE_INFINITY;
+  /** Where the last victim died. */
+  place = '';
   #fuel = 0;
 
   install(): void {
     observePort(this);
   }
 
-  access(): void {
+  access(_kind: AccessKind, array: ArrayBufferView | undefined, index: number): void {
     if (this.phase === 'free') return;
     if (this.phase === 'dead') throw new Killed();
     if (this.phase === 'survivor') {
       if (--this.#fuel < 0) throw new Hang('the survivor does not come to an end');
       return;
     }
+    if (index >= LOCKDEP && index < CONTROL_END && array instanceof Int32Array) return; // notes of the development build
     if (this.count === this.fatal) {
       this.phase = 'dead';
-      throw new Killed();
+      const killed = new Killed();
+      this.place = placeOf(killed);
+      throw killed;
     }
     this.count++;
   }
@@ -94,6 +99,12 @@ export class Port implements PortObserver {
       this.phase = 'free';
     }
   }
+}
+
+/** The innermost calls of the library, innermost first. */
+function placeOf(error: Error): string {
+  const calls = [...(error.stack ?? '').matchAll(/^ +at (?:new )?([\w.]+)/gm)].map((match) => match[1]);
+  return calls.slice(1, 8).join(' < ');
 }
 
 registerBacking('pattern', () => ({

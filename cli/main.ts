@@ -1,0 +1,84 @@
+/** The command line `vmspace`. */
+import { readFileSync } from 'node:fs';
+import { stripVTControlCharacters } from 'node:util';
+import { defineCommand, parseArgs, renderUsage } from 'citty';
+import { VmError } from '../src/index.ts';
+import { EXIT_FAILED, EXIT_SIGNALS, messageOf, RunError, UsageError } from './errors.ts';
+import { checkOptions, RUN_ARGUMENTS } from './options.ts';
+import { run } from './run.ts';
+
+const runCommand = defineCommand({
+  meta: {
+    name: 'vmspace run',
+    description: 'Maps a real file larger than memory into worker threads and measures every design of the page fault',
+  },
+  args: RUN_ARGUMENTS,
+});
+
+const mainCommand = defineCommand({
+  meta: { name: 'vmspace', version: version(), description: 'Virtual memory for JavaScript threads' },
+  subCommands: { run: runCommand },
+});
+
+process.exitCode = await main(process.argv.slice(2));
+// Not at once: what was printed may still be on its way into a pipe.
+process.stdout.write('', () => process.exit());
+
+async function main(args: readonly string[]): Promise<number> {
+  const interruption = new AbortController();
+  let signalCode: number | undefined;
+  for (const name of ['SIGINT', 'SIGTERM'] as const) {
+    // On, not once: npm passes on the signal that the terminal has already sent to everybody.
+    process.on(name, () => {
+      signalCode ??= EXIT_SIGNALS[name];
+      interruption.abort();
+    });
+  }
+  process.stdout.on('error', () => process.exit(EXIT_FAILED)); // whoever read it has gone
+  try {
+    const code = await dispatch(args, interruption.signal);
+    return signalCode ?? code;
+  } catch (error) {
+    return signalCode ?? report(error);
+  }
+}
+
+async function dispatch([command, ...rest]: readonly string[], signal: AbortSignal): Promise<number> {
+  const all = [command ?? '', ...rest];
+  const options = all.slice(0, all.indexOf('--') === -1 ? all.length : all.indexOf('--'));
+  if (options.some((option) => option === '--help' || option === '-h')) {
+    showUsage(await (command === 'run' ? renderUsage(runCommand) : renderUsage(mainCommand)));
+    return 0;
+  }
+  if (options.includes('--version')) {
+    process.stdout.write(`${version()}\n`);
+    return 0;
+  }
+  if (command === 'run') return run(checkOptions(parseArgs([...rest], RUN_ARGUMENTS)), signal);
+  if (command === undefined) throw new UsageError('no command given');
+  throw new UsageError(`unknown ${command.startsWith('-') ? 'option' : 'command'} '${command}'`);
+}
+
+function showUsage(text: string): void {
+  process.stdout.write(`${process.stdout.isTTY ? text : stripVTControlCharacters(text)}\n`);
+}
+
+function report(error: unknown): number {
+  if (error instanceof UsageError || error instanceof RunError) {
+    const hint = error instanceof UsageError ? "\nTry 'vmspace run --help'." : '';
+    process.stderr.write(`vmspace: ${error.message}${hint}\n`);
+    return error.exitCode;
+  }
+  if (error instanceof VmError) {
+    process.stderr.write(`vmspace: ${error.message}\n`);
+    return EXIT_FAILED;
+  }
+  // Not foreseen: a bug, here or in the library.
+  process.stderr.write(`vmspace: ${error instanceof Error ? error.stack : messageOf(error)}\n`);
+  return EXIT_FAILED;
+}
+
+function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
