@@ -27,6 +27,9 @@ const STEP = 64 * KiB;
 const COLD_STEP = 1 * MiB;
 const RANDOM_READS = 1_000_000;
 const HOST_RANDOM_READS = 50_000;
+/** Right shifts that leave the number of an 8-byte word: of the 64 MiB file, or of its first 4 MiB, which the TLB reaches. */
+const WHOLE_FILE = 9;
+const TLB_REACH = 13;
 const WARM_UP_ROUNDS = 2;
 
 interface Side {
@@ -52,8 +55,12 @@ export function measureFiles(rounds: number, folder: string): SoloResult {
     },
     'scan.cached.first': { ours: () => scanFirst(space, map(), buffer), theirs: theirScan },
     'file.random8': {
-      ours: () => perSecond(RANDOM_READS, () => space.run((m) => randomMapped(m, at))),
-      theirs: () => perSecond(HOST_RANDOM_READS, () => hostRandom(fd)),
+      ours: () => perSecond(RANDOM_READS, () => space.run((m) => randomMapped(m, at, WHOLE_FILE))),
+      theirs: () => perSecond(HOST_RANDOM_READS, () => hostRandom(fd, WHOLE_FILE)),
+    },
+    'file.random8.4MiB': {
+      ours: () => perSecond(RANDOM_READS, () => space.run((m) => randomMapped(m, at, TLB_REACH))),
+      theirs: () => perSecond(HOST_RANDOM_READS, () => hostRandom(fd, TLB_REACH)),
     },
     'scan.cold': { ours: () => coldScan(path, 'new'), theirs: () => hostCold(fd) },
     'scan.cold.used-frames': { ours: () => coldScan(path, 'used'), theirs: () => hostCold(fd) },
@@ -128,30 +135,26 @@ function hostSum(fd: number, buffer: Int32Array): number {
   return sum;
 }
 
-function randomMapped(memory: Accessor, at: number): number {
+function randomMapped(memory: Accessor, at: number, shift: number): number {
   let sum = 0;
   let seed = 1;
   for (let i = 0; i < RANDOM_READS; i++) {
     seed = (Math.imul(seed, 1664525) + 1013904223) | 0;
-    if (memory.loadF64(at + offset8(seed)) > 0) sum++;
+    if (memory.loadF64(at + (seed >>> shift) * 8) > 0) sum++;
   }
   return sum;
 }
 
-function hostRandom(fd: number): number {
+function hostRandom(fd: number, shift: number): number {
   const buffer = new Float64Array(1);
   let sum = 0;
   let seed = 1;
   for (let i = 0; i < HOST_RANDOM_READS; i++) {
     seed = (Math.imul(seed, 1664525) + 1013904223) | 0;
-    readSync(fd, buffer, 0, 8, offset8(seed));
+    readSync(fd, buffer, 0, 8, (seed >>> shift) * 8);
     if ((buffer[0] as number) > 0) sum++;
   }
   return sum;
-}
-
-function offset8(seed: number): number {
-  return (seed >>> 9) * 8;
 }
 
 /** A machine that has read nothing: `new` frames have never been touched, so the host's own first-touch faults count too. */

@@ -8,6 +8,7 @@ const AGAINST: Record<string, readonly [unit: string, scale: number, who: string
   'scan.cached.load32': ['MB/s', 1e6, 'fs.readSync of 64 KiB + sum of the buffer'],
   'scan.cached.first': ['MB/s', 1e6, 'fs.readSync of 64 KiB'],
   'file.random8': ['reads/s', 1, 'fs.readSync of 8 bytes'],
+  'file.random8.4MiB': ['reads/s', 1, 'fs.readSync of 8 bytes'],
   'scan.cold': ['MB/s', 1e6, 'fs.readSync of 1 MiB'],
   'scan.cold.used-frames': ['MB/s', 1e6, 'fs.readSync of 1 MiB'],
 };

@@ -26,6 +26,7 @@ export const TARGETS: ReadonlyMap<string, Target> = new Map([
   ['fault.beside.io', ratioAtLeast(0.95)],
   ['map.p99.beside.io.rcu', ratioAtLeast(1 / 1.2, 'ratio >= 0.83')],
   ['file.random8', ratioAtLeast(100)],
+  ['file.random8.4MiB', ratioAtLeast(100)],
   ['scan.cold', ratioAtLeast(0.9)],
   ['fault.contended.rmw', valueAtMost(0)],
 ]);

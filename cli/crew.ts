@@ -1,4 +1,5 @@
 /** The workers of one trial: started together, watched, stopped by the flag, ended if they do not stop. */
+import { setTimeout } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import type { Machine } from '../src/node.ts';
 import { CONTROL_BYTES, GO, SLEEPS, STOP, type WorkerMessage } from './protocol.ts';
@@ -9,6 +10,9 @@ export interface Failure {
   readonly what: 'mismatch' | 'error';
   readonly detail: string;
 }
+
+/** Who is not asleep stops within this. */
+const SHORT_MS = 500;
 
 interface Member {
   readonly name: string;
@@ -64,16 +68,18 @@ export class Crew {
     this.#set(GO);
   }
 
-  /** Tells all to stop; the names of those that had to be ended after `patience` milliseconds. */
-  async stop(patience: number): Promise<string[]> {
+  /**
+   * Tells all to stop; the names of those that had to be ended. They are given `patience` milliseconds, half a second at least,
+   * and no more once `signal` says that the user waits. May be called again.
+   */
+  async stop(patience: number, signal: AbortSignal): Promise<string[]> {
     this.#set(STOP);
     this.#set(GO); // who still waits for the start
-    let late: NodeJS.Timeout | undefined;
-    const timeout = new Promise<void>((resolve) => {
-      late = setTimeout(resolve, patience);
-    });
-    await Promise.race([Promise.all(this.#members.map((member) => member.gone)), timeout]);
-    clearTimeout(late);
+    const all = Promise.all(this.#members.map((member) => member.gone));
+    const gone = new AbortController();
+    all.then(() => gone.abort());
+    await sleep(SHORT_MS, gone.signal);
+    await sleep(patience - SHORT_MS, AbortSignal.any([gone.signal, signal]));
     const stuck = this.#members.filter((member) => !member.exited);
     await Promise.all(stuck.map((member) => member.worker.terminate()));
     return stuck.map((member) => member.name);
@@ -89,4 +95,10 @@ export class Crew {
     Atomics.store(this.#words, word, 1);
     Atomics.notify(this.#words, word);
   }
+}
+
+/** `signal` ends it early. */
+async function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
+  if (milliseconds <= 0 || signal.aborted) return;
+  await setTimeout(milliseconds, undefined, { signal }).catch(() => undefined);
 }

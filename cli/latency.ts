@@ -50,7 +50,8 @@ export class Latencies {
     const rank = Math.ceil(q * (cells[COUNT] as number));
     if (rank === 0) return 0;
     let seen = 0;
-    for (let bucket = 0; bucket < BUCKETS; bucket++) {
+    // The last has no upper end.
+    for (let bucket = 0; bucket < BUCKETS - 1; bucket++) {
       seen += cells[FIRST + bucket] as number;
       if (seen >= rank) return Math.min(edgeOf(bucket), cells[LONGEST] as number);
     }

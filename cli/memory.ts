@@ -1,4 +1,6 @@
 /** How much memory the machine gets, and how little will do. */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { MiB, PAGE_SIZE } from '../src/index.ts';
 import { UsageError } from './errors.ts';
 import { MAX_MEMORY, type RunOptions } from './options.ts';
@@ -41,4 +43,11 @@ function leastMemory(size: number, threads: number): number {
   const tables = leaves + Math.ceil(leaves / 512) + SPARE_TABLES + threads * SPARE_TABLES_PER_THREAD;
   const forTables = (tables - TABLES_FREE) * FRAMES_PER_TABLE * PAGE_SIZE;
   return Math.max(LEAST_BASE + threads * LEAST_PER_THREAD, forTables);
+}
+
+/** Lets go of the last machine before the next one is made: together they may not fit into the host. */
+export function freeUnused(): void {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  collect();
 }

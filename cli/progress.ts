@@ -30,12 +30,13 @@ class Bar implements Progress {
 
   constructor(totalSeconds: number) {
     this.#total = totalSeconds;
-    this.#bar.start(totalSeconds, 0, this.#payload(0));
   }
 
   begin(design: DesignName): void {
+    const first = this.#design === '';
     this.#design = design;
     this.#verified = '0 MiB';
+    if (first) this.#bar.start(this.#total, 0, this.#payload(0));
   }
 
   update(seconds: number, verified: number): void {

@@ -45,6 +45,8 @@ export interface ReaderSetup extends WorkerSetup {
   /** Pages of the file that this reader may have mapped as a private copy at a time. */
   readonly copyPages: number;
   readonly seed: number;
+  /** From 0 to 1: how far it is on its way to its first slow read. */
+  readonly phase: number;
 }
 
 /** From a worker. `failed` is its last: something was wrong, `detail` says where. */

@@ -17,7 +17,7 @@ const BY_WORDS: number = 16 * KiB;
 
 const setup = workerData as ReaderSetup;
 const { base, size, path } = setup;
-watchSlowReads(new Int32Array(setup.control));
+watchSlowReads(new Int32Array(setup.control), setup.phase);
 const space = attachSpace(setup.space);
 const file = machineOf(space).attachFile(setup.file);
 const fd = openSync(path, 'r');

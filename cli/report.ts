@@ -25,17 +25,21 @@ function rows(ioDelay: number): readonly Row[] {
     ['I/O waits', (r) => count(r.ioWaits)],
     [`reads that slept ${ioDelay} ms`, (r) => count(r.sleptReads)],
     ['mmap+munmap pairs', (r) => count(r.mapping.count)],
-    ['mmap+munmap p50', (r) => latency(r.mapping.p50)],
-    ['            p99', (r) => latency(r.mapping.p99)],
-    ['            max', (r) => latency(r.mapping.max)],
-    ['  while a read slept: p50', (r) => latency(r.mappingBesideSleep.p50)],
-    ['                      p99', (r) => latency(r.mappingBesideSleep.p99)],
-    ['                      max', (r) => latency(r.mappingBesideSleep.max)],
+    ['mmap+munmap p50', (r) => cell(r.mapping, 'p50')],
+    ['            p99', (r) => cell(r.mapping, 'p99')],
+    ['            max', (r) => cell(r.mapping, 'max')],
+    ['  while a read slept: p50', (r) => cell(r.mappingBesideSleep, 'p50')],
+    ['                      p99', (r) => cell(r.mappingBesideSleep, 'p99')],
+    ['                      max', (r) => cell(r.mappingBesideSleep, 'max')],
     ['restarts (I/O aside)', (r) => count(r.restarts)],
     ['mmap_lock taken in faults', (r) => count(r.mmapLockInFaults)],
     ['verified', (r) => formatSize(r.verifiedBytes)],
     ['mismatches', (r) => count(r.mismatches)],
   ];
+}
+
+function cell(times: LatencySummary, which: 'p50' | 'p99' | 'max'): string {
+  return times.count === 0 ? '-' : latency(times[which]);
 }
 
 /** `0.031 ms`, `21.4 ms`: three figures. */

@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { EXIT_FAILED } from './errors.ts';
 import { defaultFile, type InputFile, nodeFiles, userFile } from './file.ts';
-import { checkMemory, memoryFor } from './memory.ts';
+import { checkMemory, freeUnused, memoryFor } from './memory.ts';
 import { DELAY_EVERY, type RunOptions } from './options.ts';
 import { makeProgress, type Progress } from './progress.ts';
 import { conclusion, renderTable } from './report.ts';
@@ -43,11 +43,12 @@ async function runDesigns({ options, file, memory }: Plan, signal: AbortSignal):
   try {
     for (const [index, design] of designs.entries()) {
       if (signal.aborted) break;
+      if (index > 0) freeUnused();
       progress.begin(design);
       const left = seconds * 1000 - (performance.now() - began);
       const milliseconds = left / (designs.length - index);
-      const result = await runTrial({ design, file, memory, threads, ioDelay, milliseconds }, signal, (tick) => {
-        progress.update((performance.now() - began) / 1000, tick.verified);
+      const result = await runTrial({ design, file, memory, threads, ioDelay, milliseconds }, signal, (verified) => {
+        progress.update((performance.now() - began) / 1000, verified);
       });
       results.push(result);
       if (result.failures.length > 0) break;

@@ -26,33 +26,41 @@ export interface TrialSettings {
   readonly milliseconds: number;
 }
 
-export interface Tick {
-  readonly verified: number;
-  readonly elapsed: number;
-}
-
 const TICK_MS = 100;
 /** What is measured at least, however long the workers took to start. */
 const LEAST_MEASURED_MS = 100;
 /** What stopping takes, as a rule. */
 const STOPPING_MS = 30;
+/** A thread that does not stop within this, on top of its I/O delay, hangs. */
 const PATIENCE_MS = 5000;
-/** After Ctrl-C. */
-const HURRY_MS = 500;
+/** With a longer I/O delay a thread is ended in its sleep: nobody waits for that. */
+const LONGEST_SLEEP_MS = 1000;
 const MOST_COPY_PAGES = 64;
 
 /** Runs until the time is up, something fails or `signal` says stop; the figures are of whatever was measured. */
 export async function runTrial(
   settings: TrialSettings,
   signal: AbortSignal,
-  onTick: (tick: Tick) => void,
+  onTick: (verified: number) => void,
 ): Promise<TrialResult> {
   const stallTimeout = 10_000 + 4 * Math.ceil(settings.ioDelay);
   const machine = createMachine({ memory: settings.memory, design: settings.design, stallTimeout });
+  let failed = true;
   try {
-    return await new Trial(settings, machine, signal).run(onTick);
+    const result = await new Trial(settings, machine, signal).run(onTick);
+    failed = result.failures.length > 0;
+    return result;
   } finally {
+    closeAfter(machine, failed);
+  }
+}
+
+/** What failed first is what is reported: after it the machine may not even close. */
+function closeAfter(machine: Machine, failed: boolean): void {
+  try {
     machine.close();
+  } catch (error) {
+    if (!failed) throw error;
   }
 }
 
@@ -73,7 +81,7 @@ class Trial {
     this.#crew = new Crew(machine, () => this.#wake());
   }
 
-  async run(onTick: (tick: Tick) => void): Promise<TrialResult> {
+  async run(onTick: (verified: number) => void): Promise<TrialResult> {
     const wake = (): void => this.#wake();
     this.#signal.addEventListener('abort', wake);
     try {
@@ -82,11 +90,11 @@ class Trial {
       return await this.#measure(onTick);
     } finally {
       this.#signal.removeEventListener('abort', wake);
-      await this.#crew.stop(HURRY_MS);
+      await this.#crew.stop(0, this.#signal);
     }
   }
 
-  async #measure(onTick: (tick: Tick) => void): Promise<TrialResult> {
+  async #measure(onTick: (verified: number) => void): Promise<TrialResult> {
     const { design, ioDelay, milliseconds } = this.#settings;
     const before = this.#machine.counters();
     const started = performance.now();
@@ -94,14 +102,14 @@ class Trial {
     const end = Math.max(this.#began + milliseconds - STOPPING_MS, started + LEAST_MEASURED_MS);
     for (let left = end - started; !this.#over && left > 0; left = end - performance.now()) {
       await this.#pause(Math.min(TICK_MS, left));
-      onTick({ verified: this.#verified(), elapsed: performance.now() - this.#began });
+      onTick(this.#verified());
     }
     const after = this.#machine.counters();
     const slept = this.#crew.sleeps;
     const measured = performance.now() - started;
-    const stuck = await this.#crew.stop(this.#over ? HURRY_MS : PATIENCE_MS + 2 * ioDelay);
+    const stuck = await this.#crew.stop(ioDelay > LONGEST_SLEEP_MS ? 0 : PATIENCE_MS + 2 * ioDelay, this.#signal);
     const failures = [...this.#crew.failures];
-    if (!this.#over) {
+    if (!this.#over && ioDelay <= LONGEST_SLEEP_MS) {
       failures.push(...stuck.map((worker) => ({ worker, what: 'error' as const, detail: 'it did not stop in time' })));
     }
     const took = performance.now() - this.#began;
@@ -118,7 +126,8 @@ class Trial {
     for (let seed = 1; seed <= threads; seed++) {
       const common = this.#setupFor(space);
       this.#readers.push(new Float64Array(common.figures));
-      const setup = { ...common, file: mapped.handle, path: file.path, size: file.size, base, copyPages, seed };
+      const place = { file: mapped.handle, path: file.path, size: file.size, base };
+      const setup = { ...common, ...place, copyPages, seed, phase: seed / (threads + 1) };
       this.#crew.start(`reader ${seed}`, 'reader.worker.js', setup satisfies ReaderSetup);
     }
     const figures = this.#mapper.buffer as SharedArrayBuffer;

@@ -24,6 +24,7 @@ import {
   setDataF64,
   store,
 } from '#atomics';
+import { show } from './arguments.ts';
 import { oops } from './base/assert.ts';
 import { VmError } from './base/errors.ts';
 import { PAGE_MASK, PAGE_SIZE } from './base/limits.ts';
@@ -73,6 +74,7 @@ export class Accessor {
 
   /** Unsigned byte. */
   load8(address: number): number {
+    if (typeof address !== 'number') notANumber(address, 'address');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -85,6 +87,8 @@ export class Accessor {
   }
 
   store8(address: number, value: number): void {
+    if (typeof address !== 'number') notANumber(address, 'address');
+    if (typeof value !== 'number') notANumber(value, 'value');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -99,6 +103,7 @@ export class Accessor {
 
   /** Unsigned 16 bits. */
   load16(address: number): number {
+    if (typeof address !== 'number') notANumber(address, 'address');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -112,6 +117,8 @@ export class Accessor {
   }
 
   store16(address: number, value: number): void {
+    if (typeof address !== 'number') notANumber(address, 'address');
+    if (typeof value !== 'number') notANumber(value, 'value');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -128,6 +135,7 @@ export class Accessor {
 
   /** Signed 32 bits. */
   load32(address: number): number {
+    if (typeof address !== 'number') notANumber(address, 'address');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -141,6 +149,8 @@ export class Accessor {
   }
 
   store32(address: number, value: number): void {
+    if (typeof address !== 'number') notANumber(address, 'address');
+    if (typeof value !== 'number') notANumber(value, 'value');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -162,16 +172,19 @@ export class Accessor {
 
   /** Signed 64 bits, as two 32-bit halves: not one atomic access. */
   loadI64(address: number): bigint {
+    if (typeof address !== 'number') notANumber(address, 'address');
     return this._slowRead(address, 8, 'loadI64').getBigInt64(this._at, LITTLE);
   }
 
   storeI64(address: number, value: bigint): void {
+    if (typeof address !== 'number') notANumber(address, 'address');
     if (typeof value !== 'bigint') throw new VmError('EINVAL', 'storeI64', 'the value must be a bigint');
     this._scratch.setBigInt64(0, value, LITTLE);
     this._writeScratch(address, 8, 'storeI64');
   }
 
   loadF32(address: number): number {
+    if (typeof address !== 'number') notANumber(address, 'address');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -185,6 +198,8 @@ export class Accessor {
   }
 
   storeF32(address: number, value: number): void {
+    if (typeof address !== 'number') notANumber(address, 'address');
+    if (typeof value !== 'number') notANumber(value, 'value');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -201,6 +216,7 @@ export class Accessor {
   }
 
   loadF64(address: number): number {
+    if (typeof address !== 'number') notANumber(address, 'address');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -214,6 +230,8 @@ export class Accessor {
   }
 
   storeF64(address: number, value: number): void {
+    if (typeof address !== 'number') notANumber(address, 'address');
+    if (typeof value !== 'number') notANumber(value, 'value');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -236,18 +254,23 @@ export class Accessor {
     return load(this._i32, this._word(address, false, 'atomicLoad32'));
   }
   atomicStore32(address: number, value: number): void {
+    if (typeof value !== 'number') notANumber(value, 'value');
     store(this._i32, this._word(address, true, 'atomicStore32'), value);
   }
   /** Compare and swap; returns the value found. */
   cas32(address: number, expected: number, value: number): number {
+    if (typeof expected !== 'number') notANumber(expected, 'expected value');
+    if (typeof value !== 'number') notANumber(value, 'value');
     return cas(this._i32, this._word(address, true, 'cas32'), expected | 0, value);
   }
   /** Returns the value before. */
   add32(address: number, delta: number): number {
+    if (typeof delta !== 'number') notANumber(delta, 'value');
     return add(this._i32, this._word(address, true, 'add32'), delta);
   }
   /** Returns the value before. */
   exchange32(address: number, value: number): number {
+    if (typeof value !== 'number') notANumber(value, 'value');
     return exchange(this._i32, this._word(address, true, 'exchange32'), value);
   }
 
@@ -266,6 +289,7 @@ export class Accessor {
   }
 
   private _word(address: number, write: boolean, access: string): number {
+    if (typeof address !== 'number') notANumber(address, 'address');
     this._checkInside(access);
     if ((address & 3) !== 0) throw new VmError('EINVAL', access, 'atomic accesses must be aligned to 4 bytes', address);
     return this._translator.translate(address, write, access) / 4;
@@ -319,4 +343,9 @@ export class Accessor {
       throw new VmError('EINVAL', access, 'the accessor is only valid inside run(); use the same method of the space');
     }
   }
+}
+
+/** The checks before it are free: the engine asks the same before it converts. */
+function notANumber(value: unknown, what: string): never {
+  throw new VmError('EINVAL', 'access', `the ${what} must be a number, got ${show(value)}`);
 }

@@ -127,8 +127,8 @@ export function makeKernel(cpu: Cpu, frameBytes: Uint8Array): Kernel {
   const cache = new PageCache(cpu, regions, frames);
   const reclaim = new Reclaim(cpu, rcu, frames, tables, rmap, cache, RETIRE_FRAME);
   const files = new Files(cpu, frames, slabs.mapping, texts, cache, reclaim);
-  const vmas = new VmaTable(cpu, slabs.vma, (_v: VmaRef, mapping: MappingRef) => {
-    if (mapping !== 0) files.put(mapping);
+  const vmas: VmaTable = new VmaTable(cpu, slabs.vma, (v: VmaRef, mapping: MappingRef) => {
+    if (mapping !== 0) files.put(mapping, vmas.holdsFile(v));
   });
   const tree = new VmaTree(cpu, vmas, slabs.node, rcu, { node: RETIRE_NODE, vma: RETIRE_VMA });
   const planner = new Planner(tree);

@@ -9,7 +9,7 @@ import { byteCount, checkObject, show } from './arguments.ts';
 import type { Backing } from './backing/backing.ts';
 import type { MappingRef, MmRef } from './base/brands.ts';
 import { VmError } from './base/errors.ts';
-import { PAGE_SIZE } from './base/limits.ts';
+import { MAX_CPUS, PAGE_SIZE } from './base/limits.ts';
 import { allocate, checkControl, type MemoryBuffer, makeControl, makeKernel } from './boot.ts';
 import { type Census, takeCensus } from './census.ts';
 import { DESIGN_NAMES, type DesignName, designById, designByName } from './design/designs.ts';
@@ -411,8 +411,8 @@ function checkHandle(handle: { kind: string; version: number; control: unknown }
 }
 
 function checkFrames({ control, frames, frameBytes }: MachineHandle): void {
-  const ours = isMemory(frames) && frames.byteLength >= frameBytes;
-  if (ours && frameBytes === peek(new Int32Array(control), H_FRAMES) * PAGE_SIZE) return;
+  const whole = frameBytes === peek(new Int32Array(control), H_FRAMES) * PAGE_SIZE;
+  if (whole && isMemory(frames) && frames.byteLength >= frameBytes) return;
   throw new VmError('EPROTO', 'attachMachine', 'the handle does not hold the frames of its machine');
 }
 

@@ -31,7 +31,14 @@ export class MappedFile {
     this.#mapping = mapping;
     this.#onClose = onClose;
     this.size = k.files.size(mapping);
-    this.handle = { kind: 'vmspace.file', file: mapping, serial: k.files.serial(mapping), size: this.size };
+    this.handle = {
+      kind: 'vmspace.file',
+      version: LAYOUT_VERSION,
+      machine,
+      file: mapping,
+      serial: k.files.serial(mapping),
+      size: this.size,
+    };
   }
 
   /** Identifies the file within the machine while it is open or mapped. */

@@ -1,11 +1,13 @@
 /** `vmspace/node`: files of the host. Re-exports everything of `vmspace`. */
 import { closeSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { registerBacking } from './backing/backing.ts';
+import { checkObject, show } from './arguments.ts';
 import { descriptorBacking, NODE_FILE, nodeFileBacking, openRegular } from './backing/node-file.ts';
 import { SLOW_FILE, slowFileBacking } from './backing/slow-file.ts';
 import { VmError } from './base/errors.ts';
-import type { Machine } from './machine.ts';
+import { Machine } from './machine.ts';
 import type { MappedFile } from './mapped-file.ts';
 
 export * from './index.ts';
@@ -35,8 +37,10 @@ export async function openFile(
 
 /** As `openFile`; opening does not block for longer than the host's open(2). */
 export function openFileSync(machine: Machine, path: string | URL, options: OpenFileOptions = {}): MappedFile {
+  if (!(machine instanceof Machine)) throw new VmError('EINVAL', 'openFile', 'not a machine');
+  checkObject(options, 'options', 'openFile');
   const { mode = 'r', delay } = options;
-  if (mode !== 'r') throw new VmError('ENOTSUP', 'openFile', `mode '${String(mode)}': files are mapped for reading`);
+  if (mode !== 'r') throw new VmError('ENOTSUP', 'openFile', `mode '${show(mode)}': files are mapped for reading`);
   const name = pathOf(path);
   const pause = delay === undefined ? undefined : checkDelay(delay);
   machine.checkOpen('openFile');
@@ -55,17 +59,24 @@ export function openFileSync(machine: Machine, path: string | URL, options: Open
 }
 
 function pathOf(path: string | URL): string {
-  if (path instanceof URL) return resolve(decodeURIComponent(path.pathname));
+  if (path instanceof URL) return filePathOf(path);
   if (typeof path !== 'string' || path === '')
     throw new VmError('EINVAL', 'openFile', 'path must be a string or a URL');
   return resolve(path);
 }
 
-function checkDelay({ milliseconds, every = 1 }: { milliseconds: number; every?: number | undefined }): {
-  milliseconds: number;
-  every: number;
-} {
-  if (!(milliseconds >= 0) || !Number.isFinite(milliseconds)) {
+function filePathOf(url: URL): string {
+  try {
+    return fileURLToPath(url);
+  } catch (error) {
+    throw new VmError('EINVAL', 'openFile', `not the URL of a file: ${(error as Error).message}`);
+  }
+}
+
+function checkDelay(delay: NonNullable<OpenFileOptions['delay']>): { milliseconds: number; every: number } {
+  checkObject(delay, 'delay', 'openFile');
+  const { milliseconds, every = 1 } = delay;
+  if (!Number.isFinite(milliseconds) || milliseconds < 0) {
     throw new VmError('EINVAL', 'openFile', 'delay.milliseconds must be a number, 0 at least');
   }
   if (!Number.isSafeInteger(every) || every < 1)

@@ -3,24 +3,27 @@
  * locks name their owner, records name the cpu that had them in hand, page-table entries say whether they were being zapped, and the
  * slot says which layout operation was under way; every step is idempotent, so it is simply done again.
  *
- * The order matters. The slot's section ends first (grace periods may be needed); locks next, with every structure
- * consistent at each store; then the trees are brought in line with the detached marks, before the interrupted operation is
- * done again under the dead thread's mmap_lock; what is left in its hands goes back last.
+ * The order matters. The slot's section ends first (grace periods may be needed); locks next, each after what it protects was
+ * made to agree with itself again; then what of the dead thread's edits is in a tree is told from what is not, before
+ * the interrupted operation is done again under the dead thread's mmap_lock; what is left in its hands goes back last.
+ *
+ * A reaper may die too. The dead cpu's state names it, so whoever reaps the reaper takes both.
  */
 import { cas, load, peek, poke, store } from '#atomics';
 import { pageReap } from './backing/page-lock.ts';
-import type { MappingRef, MmRef, NodeRef, PageRef, TableRef, VmaRef, Vpn } from './base/brands.ts';
+import type { MappingRef, MmRef, PageRef, TableRef, VmaRef, Vpn } from './base/brands.ts';
 import { VmError } from './base/errors.ts';
 import { MAX_CPUS, VPN_LIMIT } from './base/limits.ts';
-import { LIVE, R_STATE, stateKind } from './memory/ownership.ts';
-import { P_LOCK, P_MAPPING, P_RMAP_SLOT } from './memory/page.layout.ts';
+import { LIVE, ownedBy, R_STATE, RETIRED, stateKind } from './memory/ownership.ts';
+import { P_LOCK, P_MAPPING, P_REFS, P_RMAP_SLOT } from './memory/page.layout.ts';
+import type { Slab } from './memory/slab.ts';
 import { bumpGeneration } from './paging/generation.ts';
-import { MM_EXITING, MM_MMAP_LOCK, MM_STATE, MM_TREE_LOCK } from './paging/mm.layout.ts';
+import { MM_MMAP_LOCK } from './paging/mm.layout.ts';
 import { ptePfn } from './paging/pte.ts';
 import { INTENT_EXIT, INTENT_NONE, INTENT_PROTECT, INTENT_UNMAP, type Intent, readIntent } from './space/intent.ts';
 import { type Kernel, RETIRE_FRAME, RETIRE_NODE, RETIRE_RMAP, RETIRE_TABLE } from './space/kernel.ts';
-import { lockTree, rootOf, unlockTree } from './space/layout.ts';
-import { exitMm, exitMmLocked, forEachMm, leaveMm, usesMm } from './space/mm.ts';
+import { lockTree, rootOf, settleLayout, unlockTree } from './space/layout.ts';
+import { exitMm, exitMmLocked, forEachMm, forEveryMm, isExiting, leaveMm } from './space/mm.ts';
 import { protectLocked } from './space/protect.ts';
 import { unmapLocked } from './space/unmap.ts';
 import {
@@ -46,7 +49,7 @@ import { OWNER_MASK } from './sync/lock-classes.ts';
 import { rwsemReap, writeUnlock } from './sync/rwsem.ts';
 import { spinReap } from './sync/spinlock.ts';
 import { COUNTER } from './trace/counters.ts';
-import { DETACHED_RELEASED, DETACHED_REPLACED } from './vma/vma.layout.ts';
+import { DETACHED_REPLACED } from './vma/vma.layout.ts';
 
 /** Reaps every cpu of the host's thread `thread`. */
 export function reapThread(k: Kernel, thread: number): number {
@@ -60,38 +63,78 @@ export function reapThread(k: Kernel, thread: number): number {
 /** Requires: outside sections, nothing held. False if the cpu is not attached, or somebody else is reaping it. */
 export function reapCpu(k: Kernel, id: number): boolean {
   if (id >= MAX_CPUS) throw new VmError('EINVAL', 'reap', `there is no cpu ${id}`);
-  const slot = cpuSlot(id);
-  if (cas(k.words, slot + C_STATE, CPU_ATTACHED, CPU_DEAD) !== CPU_ATTACHED) return false;
-  store(k.words, slot + C_SLOT, 0);
-  releaseSpinlocks(k, id);
-  releasePageLocks(k, id);
-  futexReap(k.words, id);
-  k.rcu.dropLists(id);
-  settleTrees(k);
-  forEachMm(k, (mm) => finishLayout(k, mm, id));
-  finishExit(k, id);
+  if (cas(k.words, cpuSlot(id) + C_STATE, CPU_ATTACHED, deadIn(k.cpu.tag)) !== CPU_ATTACHED) return false;
+  const dead = [id, ...corpsesOf(k, id + 1)];
+  for (const each of dead) store(k.words, cpuSlot(each) + C_SLOT, 0);
+  for (const each of dead) releaseSpinlocks(k, each);
+  for (const each of dead) releasePageLocks(k, each);
+  for (const each of dead) futexReap(k.words, each);
+  for (const each of dead) k.rcu.dropLists(each);
+  for (const each of dead) forEveryMm(k, (mm) => settleTree(k, mm, each + 1));
+  for (const each of dead) forEveryMm(k, (mm) => finishLayout(k, mm, each, dead));
+  for (const each of dead) finishExit(k, each);
   forEachMm(k, (mm) => bumpGeneration(k.cpu, mm, 0 as Vpn, VPN_LIMIT as Vpn));
-  takeRecords(k, id + 1);
-  dropReferences(k, id);
-  store(k.words, H_DEATHS, load(k.words, H_DEATHS) + 1);
-  k.cpu.count(COUNTER['reaped.cpus']);
-  detachCpu(k.words, id);
+  for (const each of dead) takeRecords(k, each + 1);
+  for (const each of dead) dropReferences(k, each);
+  for (const each of dead) bury(k, each);
   store(k.words, GRACE, load(k.words, GRACE) + 1);
   return true;
 }
 
+/** The state names who reaps, so that the reaper's own death leaves nobody unburied. */
+function deadIn(tag: number): number {
+  return CPU_DEAD | (tag << 8);
+}
+
+/** The cpus that a dead reaper had not finished with; they are ours now. */
+function corpsesOf(k: Kernel, tag: number): number[] {
+  const found: number[] = [];
+  const used = load(k.words, CPUS_USED);
+  for (let id = 0; id < used; id++) {
+    if (cas(k.words, cpuSlot(id) + C_STATE, deadIn(tag), deadIn(k.cpu.tag)) === deadIn(tag)) found.push(id);
+  }
+  return found;
+}
+
+function bury(k: Kernel, id: number): void {
+  store(k.words, H_DEATHS, load(k.words, H_DEATHS) + 1);
+  k.cpu.count(COUNTER['reaped.cpus']);
+  detachCpu(k.words, id);
+}
+
 function releaseSpinlocks(k: Kernel, id: number): void {
   const slot = cpuSlot(id);
-  // The pool and the slabs rebuild their lists before they let their locks go: see takeRecords.
+  k.frames.reapLock(id + 1);
+  for (const slab of Object.values(k.slabs) as Slab[]) slab.reapLock(id + 1);
   for (let i = 0; i < HELD_SLOTS; i++) {
     const lock = peek(k.words, slot + C_HELD + i);
-    if (lock === 0 || isPoolLock(k, lock)) continue;
+    if (lock === 0 || (load(k.words, lock) & OWNER_MASK) !== id + 1) continue;
+    repair(k, lock);
     if (spinReap(k.cpu, lock, id + 1)) k.cpu.count(COUNTER['reaped.locks']);
   }
 }
 
-function isPoolLock(k: Kernel, lock: number): boolean {
-  return k.frames.isLock(lock) || Object.values(k.slabs).some((slab) => slab.isLock(lock));
+/** Makes what a lock protects agree with itself while it still bears the dead thread's name: nobody else looks at it. */
+function repair(k: Kernel, lock: number): void {
+  const leaf = k.tables.ofLock(lock);
+  if (leaf !== 0) k.tables.recount(leaf);
+  const page = k.frames.ofRmapLock(lock);
+  if (page !== 0) k.rmap.settleNodes(page);
+  const owner = k.rcu.ofLock(lock);
+  const claim = (object: number): void => poke(k.words, object + R_STATE, ownedBy(RETIRED, owner + 1));
+  if (owner !== -1) k.rcu.repairLists(owner, claim);
+  const mapping = k.files.ofLock(lock);
+  if (mapping !== 0) k.files.recount(mapping, holdersOf(k, mapping));
+}
+
+/** VMAs that say that they have a reference on the file. */
+function holdersOf(k: Kernel, mapping: MappingRef): number {
+  let holders = 0;
+  k.slabs.vma.forEach((record) => {
+    const v = record as VmaRef;
+    if (k.vmas.mapping(v) === mapping && peek(k.words, k.vmas.holdsFile(v)) !== 0) holders++;
+  });
+  return holders;
 }
 
 /** A page that was being read stays unread in its file, unlocked: whoever wants it next drops it and reads again. */
@@ -100,14 +143,23 @@ function releasePageLocks(k: Kernel, id: number): void {
   for (let i = 0; i < PAGE_LOCK_SLOTS; i++) {
     const page = peek(words, cpuSlot(id) + C_PAGE_LOCKS + i) as PageRef;
     if (page === 0 || (load(words, page + P_LOCK) & OWNER_MASK) !== id + 1) continue;
-    if (stateKind(peek(words, page)) === LIVE && !isInCache(k, page) && peek(words, page + P_RMAP_SLOT) === 0) {
-      // It had left its file, or had never got into it, and nobody maps it.
-      poke(words, page + P_MAPPING, 0);
-      k.frames.markRetired(page);
-      k.rcu.retire(RETIRE_FRAME, page);
-    }
+    if (stateKind(peek(words, page)) === LIVE) settlePage(k, page);
     pageReap(k.cpu, page, id + 1);
     k.cpu.count(COUNTER['reaped.locks']);
+  }
+}
+
+/** Under the dead thread's page lock. */
+function settlePage(k: Kernel, page: PageRef): void {
+  const { words } = k;
+  if (isInCache(k, page)) {
+    k.rmap.dropStale(page, k.frames.pfnOf(page));
+    poke(words, page + P_REFS, 1); // reclaim had begun to take it
+  } else if (peek(words, page + P_RMAP_SLOT) === 0) {
+    // It had left its file, or had never got into it, and nobody maps it.
+    poke(words, page + P_MAPPING, 0);
+    k.frames.markRetired(page);
+    k.rcu.retire(RETIRE_FRAME, page);
   }
 }
 
@@ -116,47 +168,31 @@ function isInCache(k: Kernel, page: PageRef): boolean {
   return mapping !== 0 && k.cache.findRecord(page, mapping);
 }
 
-/**
- * Under every tree lock: a node or VMA that is live and in no tree was on its way out when its writer died. Readers may still
- * see it, so it is retired; a VMA is detached first.
- */
-function settleTrees(k: Kernel): void {
-  const locked: MmRef[] = [];
-  const reachable = new Set<number>();
+/** Whether the dead thread had changed the tree or not: the root says. */
+function settleTree(k: Kernel, mm: MmRef, tag: number): void {
+  lockTree(k, mm);
   try {
-    forEachMm(k, (mm) => {
-      lockTree(k, mm);
-      locked.push(mm);
-    });
-    for (const mm of locked) for (const record of k.tree.reachable(rootOf(k, mm))) reachable.add(record);
-    k.slabs.node.forEach((node) => {
-      if (stateKind(peek(k.words, node + R_STATE)) !== LIVE || reachable.has(node)) return;
-      k.slabs.node.markRetired(node);
-      k.rcu.retire(RETIRE_NODE, node);
-    });
-    k.slabs.vma.forEach((record) => {
-      const v = record as VmaRef;
-      if (stateKind(peek(k.words, v + R_STATE)) !== LIVE || reachable.has(v)) return;
-      const reason = k.vmas.detachedReason(v);
-      if (reason === DETACHED_RELEASED) return; // the tree's reference has fallen; a sleeper has the last one
-      if (reason === 0) k.vmas.markDetached(v, DETACHED_REPLACED);
-      k.tree.retireVma(v);
-    });
+    settleLayout(k, mm, tag);
   } finally {
-    for (const mm of locked.reverse()) unlockTree(k, mm);
+    unlockTree(k, mm);
   }
 }
 
-/** Does the interrupted layout operation again, under the dead thread's mmap_lock, which is ours now. */
-function finishLayout(k: Kernel, mm: MmRef, id: number): void {
+/**
+ * Does the interrupted layout operation again, under the dead thread's mmap_lock, which is ours now. If it was itself about to
+ * finish another dead thread's, that one is done again too.
+ */
+function finishLayout(k: Kernel, mm: MmRef, id: number, dead: readonly number[]): void {
   const sem = mm + MM_MMAP_LOCK;
-  spinReap(k.cpu, mm + MM_TREE_LOCK, id + 1);
   if (!rwsemReap(k.cpu, sem, id)) return;
   k.cpu.count(COUNTER['reaped.locks']);
   try {
-    const intent = readIntent(k.words, k.floats, id);
-    if (intent.mm === mm) redo(k, intent);
-    store(k.words, cpuSlot(id) + C_INTENT, INTENT_NONE);
+    for (const each of dead) {
+      const intent = readIntent(k.words, k.floats, each);
+      if (intent.mm !== mm || intent.kind === INTENT_NONE) continue;
+      redo(k, intent);
+      if (intent.kind !== INTENT_EXIT) store(k.words, cpuSlot(each) + C_INTENT, INTENT_NONE);
+    }
   } finally {
     writeUnlock(k.cpu, sem);
   }
@@ -168,21 +204,21 @@ function redo(k: Kernel, { kind, mm, start, end, prot, vma }: Intent): void {
     if (!done) unmapLocked(k, mm, start, end);
   } else if (kind === INTENT_PROTECT) {
     if (k.tree.firstHole(rootOf(k, mm), start, end) < 0) protectLocked(k, mm, start, end, prot);
-  } else if (kind === INTENT_EXIT && peek(k.words, mm + MM_STATE) === MM_EXITING) {
+  } else if (kind === INTENT_EXIT && isExiting(k, mm, prot)) {
     exitMmLocked(k, mm);
   }
 }
 
 /** The thread died on its way to the mmap_lock of a space that it was to tear down. */
 function finishExit(k: Kernel, id: number): void {
-  const { kind, mm } = readIntent(k.words, k.floats, id);
-  if (kind === INTENT_EXIT && peek(k.words, mm + MM_STATE) === MM_EXITING) exitMm(k, mm);
+  const { kind, mm, prot } = readIntent(k.words, k.floats, id);
+  if (kind === INTENT_EXIT && isExiting(k, mm, prot)) exitMm(k, mm);
   store(k.words, cpuSlot(id) + C_INTENT, INTENT_NONE);
 }
 
 /** Everything that names the dead cpu: published after all, waiting for a grace period, or free. */
 function takeRecords(k: Kernel, tag: number): void {
-  const { words, slabs, rcu } = k;
+  const { slabs, rcu } = k;
   const frames = k.frames.reap(
     tag,
     (page) => isMapped(k, page) || isInCache(k, page),
@@ -192,56 +228,45 @@ function takeRecords(k: Kernel, tag: number): void {
     },
   );
   k.cpu.countMany(COUNTER['reaped.frames'], frames);
-  const reachable = new Set<number>();
-  forEachMm(k, (mm) => {
-    for (const record of k.tree.reachable(rootOf(k, mm))) reachable.add(record);
-  });
-  const again = (kind: number, mark: (record: number) => void) => (record: number) => {
-    mark(record);
-    rcu.retire(kind, record);
-  };
   let found = 0;
   found += slabs.table.reap(
     tag,
     (t) => k.tables.isReachable(t as TableRef),
-    again(RETIRE_TABLE, (t) => slabs.table.markRetired(t)),
+    (t) => {
+      if (k.tables.isReachable(t as TableRef)) return slabs.table.publish(t);
+      slabs.table.markRetired(t);
+      rcu.retire(RETIRE_TABLE, t);
+    },
   );
-  found += slabs.node.reap(
-    tag,
-    (n) => reachable.has(n),
-    again(RETIRE_NODE, (n) => slabs.node.markRetired(n as NodeRef)),
-  );
+  found += slabs.node.reap(tag, neverUsed, (n) => {
+    slabs.node.markRetired(n);
+    rcu.retire(RETIRE_NODE, n);
+  });
   found += slabs.vma.reap(
     tag,
-    (v) => reachable.has(v),
-    (v) => k.tree.retireVma(v as VmaRef),
+    (v) => {
+      const mapping = k.vmas.mapping(v as VmaRef);
+      if (mapping !== 0) k.files.put(mapping, k.vmas.holdsFile(v as VmaRef));
+      return false;
+    },
+    (v) => {
+      if (k.vmas.detachedReason(v as VmaRef) === 0) k.vmas.markDetached(v as VmaRef, DETACHED_REPLACED);
+      k.tree.retireVma(v as VmaRef);
+    },
   );
-  found += slabs.rmap.reap(
-    tag,
-    () => false,
-    again(RETIRE_RMAP, (n) => slabs.rmap.markRetired(n)),
-  );
-  found += slabs.mapping.reap(
-    tag,
-    () => false,
-    () => undefined,
-  );
-  found += slabs.text.reap(
-    tag,
-    () => false,
-    () => undefined,
-  );
+  found += slabs.rmap.reap(tag, neverUsed, (n) => {
+    slabs.rmap.markRetired(n);
+    rcu.retire(RETIRE_RMAP, n);
+  });
+  k.files.dropUnused(tag); // before the texts that they name
+  found += slabs.mapping.reap(tag, neverUsed, () => undefined);
+  found += slabs.text.reap(tag, neverUsed, () => undefined);
   k.cpu.countMany(COUNTER['reaped.objects'], found);
-  releaseLeftLocks(words, k, tag);
 }
 
-/** Locks whose lists were rebuilt. */
-function releaseLeftLocks(words: Int32Array, k: Kernel, tag: number): void {
-  const slot = cpuSlot(tag - 1);
-  for (let i = 0; i < HELD_SLOTS; i++) {
-    const lock = peek(words, slot + C_HELD + i);
-    if (lock !== 0) spinReap(k.cpu, lock, tag);
-  }
+/** What is in use has been published by now: see settleTree and repair. */
+function neverUsed(): boolean {
+  return false;
 }
 
 /** The frame's record says which PTE it was to go behind. */
@@ -253,13 +278,8 @@ function isMapped(k: Kernel, page: PageRef): boolean {
 }
 
 function dropReferences(k: Kernel, id: number): void {
-  const { words } = k;
-  const slot = cpuSlot(id);
-  const vma = peek(words, slot + C_REF_VMA) as VmaRef;
-  poke(words, slot + C_REF_VMA, 0);
-  if (vma !== 0) k.vmas.put(vma);
-  forEachMm(k, (mm) => {
-    if (usesMm(k, id, mm)) leaveMm(k, mm, id);
-  });
+  store(k.words, cpuSlot(id) + C_REF_VMA, 0);
+  // All spaces: it may have died after it had taken its name off one, before it tore it down.
+  forEachMm(k, (mm) => leaveMm(k, mm, id));
   k.files.closeAll(id);
 }

@@ -4,21 +4,22 @@
  */
 import { add, load, peek, peekF64, poke, pokeF64, store } from '#atomics';
 import { doingIo } from '#lockdep';
+import { oops } from '../base/assert.ts';
 import type { MappingRef, PageRef, Pfn } from '../base/brands.ts';
 import { NONE } from '../base/brands.ts';
 import { VmError } from '../base/errors.ts';
-import { PAGE_SIZE } from '../base/limits.ts';
+import { MAX_CPUS, PAGE_SIZE } from '../base/limits.ts';
 import type { Frames } from '../memory/frames.ts';
-import { LIVE, R_STATE, stateKind } from '../memory/ownership.ts';
+import { LIVE, OWNED, ownedBy, R_STATE, stateKind } from '../memory/ownership.ts';
+import { P_INDEX, P_MAPPING } from '../memory/page.layout.ts';
 import type { Slab } from '../memory/slab.ts';
-import { FILE_LOCK, H_FILES_CLOSED } from '../sync/control.layout.ts';
+import { FRAME_BUMP, H_FILES_CLOSED } from '../sync/control.layout.ts';
 import type { Cpu } from '../sync/cpu.ts';
 import { CLASS_FILES } from '../sync/lock-classes.ts';
-import { refGet, refPut } from '../sync/refcount.ts';
 import { spinLock, spinUnlock } from '../sync/spinlock.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { type Backing, makeBacking } from './backing.ts';
-import { F_DESCRIPTOR, F_OPENERS, F_REFS, F_SERIAL, F_SIZE } from './mapping.layout.ts';
+import { F_DESCRIPTOR, F_LOCK, F_OPENERS, F_REFS, F_SERIAL, F_SIZE } from './mapping.layout.ts';
 import type { PageCache } from './page-cache.ts';
 import { pageTryLock, pageUnlock, pageWait } from './page-lock.ts';
 import { Readahead } from './readahead.ts';
@@ -50,10 +51,10 @@ export class Files {
     this._reclaim = reclaim;
   }
 
-  /** Makes a file known to the machine, opened by this cpu. Throws ENOMEM, EINVAL. */
+  /** Makes a file known to the machine, opened by this cpu. Throws ENOMEM, EINVAL (options that JSON cannot hold). */
   create(kind: string, options: unknown, size: number): MappingRef {
     const { words, floats } = this._cpu;
-    const descriptor = this._texts.put(JSON.stringify({ kind, options }));
+    const descriptor = this._texts.put(asText(kind, options));
     let mapping: MappingRef;
     try {
       mapping = this._mappings.alloc() as MappingRef;
@@ -65,41 +66,54 @@ export class Files {
     poke(words, mapping + F_DESCRIPTOR, descriptor);
     poke(words, mapping + F_OPENERS, 0);
     poke(words, mapping + F_OPENERS + 1, 0);
+    poke(words, this._openersOf(mapping, this._cpu.id), 1 << (this._cpu.id & 31));
     pokeF64(floats, (mapping + F_SIZE) >> 1, size);
-    store(words, mapping + F_REFS, 0);
+    store(words, mapping + F_REFS, 1);
     this._texts.publish(descriptor);
     this._mappings.publish(mapping);
-    this.open(mapping, this.serial(mapping));
     return mapping;
   }
 
   /** This cpu opens the file too. Throws ESTALE when the file of that serial is gone. */
   open(mapping: MappingRef, serial: number): void {
     const { words } = this._cpu;
-    spinLock(this._cpu, FILE_LOCK, CLASS_FILES);
+    if (!this._isRecord(mapping)) throw new VmError('ESTALE', 'attachFile', 'the handle names no file');
+    spinLock(this._cpu, mapping + F_LOCK, CLASS_FILES);
     try {
       const live = stateKind(peek(words, mapping + R_STATE)) === LIVE && peek(words, mapping + F_SERIAL) === serial;
       if (!live) throw new VmError('ESTALE', 'attachFile', 'the file was closed by all threads that had it open');
-      const word = mapping + F_OPENERS + (this._cpu.id >> 5);
+      const word = this._openersOf(mapping, this._cpu.id);
       const bit = 1 << (this._cpu.id & 31);
       if ((peek(words, word) & bit) !== 0) return;
-      add(words, mapping + F_REFS, 1);
       poke(words, word, peek(words, word) | bit);
+      poke(words, mapping + F_REFS, peek(words, mapping + F_REFS) + 1);
     } finally {
-      spinUnlock(this._cpu, FILE_LOCK);
+      spinUnlock(this._cpu, mapping + F_LOCK);
     }
+  }
+
+  /** A handle may say anything. */
+  private _isRecord(mapping: number): boolean {
+    let found = false;
+    this._mappings.forEach((record) => {
+      if (record === mapping) found = true;
+    });
+    return found;
   }
 
   /** Cpu `id` (this one, or a dead one) closes the file. Mappings keep it alive. */
   close(mapping: MappingRef, id: number): void {
     const { words } = this._cpu;
-    spinLock(this._cpu, FILE_LOCK, CLASS_FILES);
-    const word = mapping + F_OPENERS + (id >> 5);
+    spinLock(this._cpu, mapping + F_LOCK, CLASS_FILES);
+    const word = this._openersOf(mapping, id);
     const bit = 1 << (id & 31);
     const was = peek(words, word) & bit;
     poke(words, word, peek(words, word) & ~bit);
-    spinUnlock(this._cpu, FILE_LOCK);
-    if (was !== 0) this.put(mapping);
+    this._unlockAndDrop(mapping, was !== 0);
+  }
+
+  private _openersOf(mapping: MappingRef, id: number): number {
+    return mapping + F_OPENERS + (id >> 5);
   }
 
   closeAll(id: number): void {
@@ -108,18 +122,81 @@ export class Files {
     });
   }
 
-  get(mapping: MappingRef): void {
-    refGet(this._cpu.words, mapping + F_REFS);
+  /** A reference, noted in the holder's word `note`. Requires: a reference already. Idempotent, as `put`. */
+  get(mapping: MappingRef, note: number): void {
+    const { words } = this._cpu;
+    spinLock(this._cpu, mapping + F_LOCK, CLASS_FILES);
+    if (peek(words, note) === 0) {
+      poke(words, note, 1);
+      poke(words, mapping + F_REFS, peek(words, mapping + F_REFS) + 1);
+    }
+    spinUnlock(this._cpu, mapping + F_LOCK);
   }
 
-  /** The last reference takes the pages with it (I7). Never waits. */
-  put(mapping: MappingRef): void {
+  /** Gives it back, if `note` says so. The last reference takes the pages with it (I7). Never waits. */
+  put(mapping: MappingRef, note: number): void {
     const { words } = this._cpu;
-    if (!refPut(words, mapping + F_REFS)) return;
+    if (peek(words, note) === 0) return;
+    spinLock(this._cpu, mapping + F_LOCK, CLASS_FILES);
+    poke(words, note, 0);
+    this._unlockAndDrop(mapping, true);
+  }
+
+  /** Whether word `at` is the lock of a file: then that file, else 0. */
+  ofLock(at: number): MappingRef {
+    let found = NONE;
+    this._mappings.forEach((mapping) => {
+      if (mapping + F_LOCK === at) found = mapping;
+    });
+    return found as MappingRef;
+  }
+
+  /** Under the lock of a dead thread: `held` holders say that they have a reference. */
+  recount(mapping: MappingRef, held: number): void {
+    const { words } = this._cpu;
+    let openers = 0;
+    for (let id = 0; id < MAX_CPUS; id++) if ((peek(words, this._openersOf(mapping, id)) >> (id & 31)) & 1) openers++;
+    poke(words, mapping + F_REFS, openers + held);
+  }
+
+  /** Drops files that nobody refers to: a dead thread had begun to, or had not come to it. */
+  dropUnused(deadTag: number): void {
+    const { words } = this._cpu;
+    this._mappings.forEach((record) => {
+      const mapping = record as MappingRef;
+      const state = peek(words, mapping + R_STATE);
+      if (state === ownedBy(OWNED, deadTag)) {
+        this._mappings.own(mapping);
+        this._drop(mapping);
+      } else if (state === LIVE && peek(words, mapping + F_REFS) === 0) {
+        spinLock(this._cpu, mapping + F_LOCK, CLASS_FILES);
+        this._unlockAndDrop(mapping, false);
+      }
+    });
+  }
+
+  /** Requires: the file's lock. */
+  private _unlockAndDrop(mapping: MappingRef, reference: boolean): void {
+    const { words } = this._cpu;
+    const left = peek(words, mapping + F_REFS) - (reference ? 1 : 0);
+    poke(words, mapping + F_REFS, left);
+    const last = left === 0 && peek(words, mapping + R_STATE) === LIVE;
+    if (last) this._mappings.own(mapping);
+    spinUnlock(this._cpu, mapping + F_LOCK);
+    if (left < 0) oops('refcount', `file ${mapping} has ${left} references`);
+    if (last) this._drop(mapping);
+  }
+
+  /** Requires: in this cpu's hands, with no references. Every step can be done again. */
+  private _drop(mapping: MappingRef): void {
+    const { words } = this._cpu;
     this._dropPages(mapping);
-    this._texts.free(peek(words, mapping + F_DESCRIPTOR));
-    this._mappings.free(mapping);
+    const descriptor = peek(words, mapping + F_DESCRIPTOR);
+    this._texts.own(descriptor);
+    poke(words, mapping + F_DESCRIPTOR, 0);
+    this._texts.free(descriptor);
     add(words, H_FILES_CLOSED, 1);
+    this._mappings.free(mapping);
   }
 
   size(mapping: MappingRef): number {
@@ -170,7 +247,11 @@ export class Files {
       const live = stateKind(peek(this._cpu.words, mapping + R_STATE)) === LIVE && this.serial(mapping) === serial;
       if (which === 'closed' && live) continue;
       this._local.delete(mapping);
-      backing.close();
+      try {
+        backing.close();
+      } catch {
+        // The file is gone for this thread: nobody is left to be told, and whoever sweeps must go on.
+      }
     }
   }
 
@@ -276,14 +357,35 @@ export class Files {
   /** Requires: nobody maps the file or has it open, so no page is locked for long and none is mapped. */
   private _dropPages(mapping: MappingRef): void {
     const pages = Math.ceil(this.size(mapping) / PAGE_SIZE);
-    for (let index = 0; index < pages; index++) {
-      for (;;) {
-        const page = this._cache.find(mapping, index); // not lookup: a page left behind would be the next file's
-        if (page === NONE) break;
-        if (!pageTryLock(this._cpu, page)) continue;
-        if (this._cache.holds(page, mapping, index)) this._reclaim.drop(page);
-        else pageUnlock(this._cpu, page);
+    const frames = load(this._cpu.words, FRAME_BUMP);
+    if (pages > frames) {
+      // A sparse file of terabytes: a page that it has is in one of the frames.
+      for (let pfn = 1; pfn < frames; pfn++) {
+        const page = this._frames.pageOf(pfn as Pfn);
+        if (peek(this._cpu.words, page + P_MAPPING) === mapping) {
+          this._dropPage(mapping, peek(this._cpu.words, page + P_INDEX));
+        }
       }
+      return;
     }
+    for (let index = 0; index < pages; index++) this._dropPage(mapping, index);
+  }
+
+  private _dropPage(mapping: MappingRef, index: number): void {
+    for (;;) {
+      const page = this._cache.find(mapping, index); // not lookup: a page left behind would be the next file's
+      if (page === NONE) return;
+      if (!pageTryLock(this._cpu, page)) continue;
+      if (this._cache.holds(page, mapping, index)) this._reclaim.drop(page);
+      else pageUnlock(this._cpu, page);
+    }
+  }
+}
+
+function asText(kind: string, options: unknown): string {
+  try {
+    return JSON.stringify({ kind, options });
+  } catch (error) {
+    throw new VmError('EINVAL', 'createFile', `the options do not survive JSON: ${(error as Error).message}`);
   }
 }

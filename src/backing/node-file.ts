@@ -3,8 +3,8 @@
  * descriptors are process-wide in Node, but a worker closes the ones it opened when it exits, and the number may then be
  * another file's. What was opened is compared with what the file was, so no thread ever reads another file's bytes.
  */
-import { closeSync, fstatSync, openSync, readSync, readvSync, type Stats } from 'node:fs';
-import { VmError } from '../base/errors.ts';
+import { closeSync, constants, fstatSync, openSync, readSync, readvSync, type Stats } from 'node:fs';
+import { type ErrnoCode, VmError } from '../base/errors.ts';
 import type { Backing } from './backing.ts';
 
 export const NODE_FILE = 'node-file';
@@ -20,7 +20,7 @@ export interface NodeFileOptions {
 export function openRegular(path: string): { fd: number; stats: Stats } {
   let fd: number;
   try {
-    fd = openSync(path, 'r');
+    fd = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)); // a FIFO would wait for a writer
   } catch (error) {
     throw asVmError(error, path);
   }
@@ -85,8 +85,17 @@ function readRest(fd: number, position: number, targets: readonly Uint8Array[], 
 
 const CODES = new Set(['ENOENT', 'EACCES', 'EISDIR', 'EMFILE', 'EPERM', 'EIO', 'ENOMEM']);
 
+/** What ErrnoCode has no name for. */
+const NEAREST: Readonly<Record<string, ErrnoCode>> = {
+  ENOTDIR: 'ENOENT',
+  ENXIO: 'ENODEV',
+  ENAMETOOLONG: 'EINVAL',
+  ELOOP: 'EINVAL',
+  ERR_INVALID_ARG_VALUE: 'EINVAL', // a NUL in the path
+};
+
 function asVmError(error: unknown, path: string): VmError {
   const code = String((error as { code?: unknown }).code);
-  const known = CODES.has(code) ? (code as 'EIO') : 'EIO';
+  const known = CODES.has(code) ? (code as ErrnoCode) : (NEAREST[code] ?? 'EIO');
   return new VmError(known, 'openFile', `'${path}': ${(error as Error).message}`);
 }

@@ -67,10 +67,22 @@ export class Reclaim {
       if (pfn !== NO_FRAME) return pfn;
       if (this._rcu.freeAllRetired() > 0) continue;
       const reclaimed = this.run(RECLAIM_BATCH);
-      if (reclaimed === 0 && this._rcu.pendingRetired() === 0) fruitless++;
-      else if (this._rcu.pendingRetired() > 0) this._rcu.synchronize();
+      if (this._rcu.pendingRetired() > 0) this._rcu.synchronize();
+      // What is retired may be waited for by a fault in I/O: then it gives us nothing.
+      if (reclaimed === 0 && this._rcu.freeAllRetired() === 0) fruitless++;
     }
     throw new VmError('ENOMEM', 'fault', `no frame of ${this._frames.total} is free and no page can be reclaimed`);
+  }
+
+  /**
+   * Room for page tables and reverse-map nodes: both go with the pages they are for. Throws ENOMEM when nothing can be reclaimed.
+   * Requires: as `obtainFrame`.
+   */
+  makeRoom(): void {
+    const reclaimed = this.run(RECLAIM_BATCH);
+    if (this._rcu.pendingRetired() > 0) this._rcu.synchronize();
+    if (this._rcu.freeAllRetired() > 0 || reclaimed > 0) return;
+    throw new VmError('ENOMEM', 'fault', 'no room for another page table or reverse-map record');
   }
 
   /** Keeps a reserve, so that frames seldom have to be waited for. Never waits. */
@@ -166,6 +178,7 @@ export class Reclaim {
     const { words } = this._cpu;
     const leaf = this._tables.tableOf(entry);
     this._tables.lockLeaf(leaf);
+    let empty = false;
     try {
       const pte = load(words, entry);
       if ((pte & PTE_ZAPPED) !== 0) return false;
@@ -175,11 +188,14 @@ export class Reclaim {
         store(words, entry, 0);
         bumpGeneration(this._cpu, this._tables.mmOf(leaf) as MmRef, vpn, (vpn + 1) as Vpn);
         this._tables.addUsed(leaf, -1);
+        empty = this._tables.used(leaf) === 0;
       }
       this._rmap.remove(page, entry); // with no PTE behind it, it is what a dead thread left
       return true;
     } finally {
       this._tables.unlockLeaf(leaf);
+      // A file much larger than memory can be read at random for ever: its tables go with its pages.
+      if (empty) this._tables.tearDownLeaf(leaf);
     }
   }
 

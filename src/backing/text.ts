@@ -54,6 +54,11 @@ export class TextStore {
     return out;
   }
 
+  /** Takes a published text back, to be freed: should this thread die, all of it is found in its hands. */
+  own(text: number): void {
+    for (let record = text; record !== 0; record = peek(this.#cpu.words, record + X_NEXT)) this.#slab.own(record);
+  }
+
   free(text: number): void {
     let record = text;
     while (record !== 0) {

@@ -1,8 +1,9 @@
 /**
  * `rcu`, the default: a fault holds nothing. When it must sleep it keeps a reference on the VMA, which keeps the record and its
- * file alive and promises nothing else (Wilcox 2021; the recheck is Kara's of 2013).
+ * file alive and promises nothing else (Wilcox 2021; the recheck is Kara's of 2013). The reference is a word in the cpu's
+ * slot that names the VMA (a hazard pointer, Michael 2004), not a count: a thread may die between a count and a note of it.
  */
-import { poke } from '#atomics';
+import { store } from '#atomics';
 import type { MmRef, VmaRef } from '../base/brands.ts';
 import type { FaultProtocol } from '../fault/protocol.ts';
 import type { Kernel } from '../space/kernel.ts';
@@ -16,17 +17,15 @@ export const rcuProtocol: FaultProtocol = {
   sleep: sleepWithReference,
 };
 
-/** Leaves every section with a reference on the VMA. */
+/** Leaves every section with a reference on the VMA, which was looked up in it. */
 export function sleepWithReference(k: Kernel, _mm: MmRef, vma: VmaRef, sleeper: () => void): boolean {
-  if (!k.vmas.tryGet(vma)) return false;
   const record = k.cpu.base + C_REF_VMA;
-  poke(k.words, record, vma); // a dead sleeper's reference is given back from here
+  store(k.words, record, vma); // before the section ends; pairs with isAwaited, after a grace period
   const depth = k.rcu.suspend();
   try {
     sleeper();
   } finally {
-    poke(k.words, record, 0);
-    k.vmas.put(vma);
+    store(k.words, record, 0);
     k.rcu.resume(depth);
   }
   return true;

@@ -5,7 +5,7 @@
 
 import type { FaultProtocol } from '../fault/protocol.ts';
 import { MM_MMAP_LOCK } from '../paging/mm.layout.ts';
-import { readLock, readTryLock } from '../sync/rwsem.ts';
+import { readHeld, readLock, readTryLock } from '../sync/rwsem.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { dropMmapLock, takeMmapLock } from './mmap-sem.ts';
 import { sleepWithReference } from './rcu.ts';
@@ -14,7 +14,10 @@ export const retryProtocol: FaultProtocol = {
   name: 'retry',
   id: 3,
   begin: takeMmapLock,
-  end: dropMmapLock,
+  end(k, mm) {
+    // Not held after a sleep that ended in ETIMEDOUT for the lock itself.
+    if (readHeld(k.cpu, mm + MM_MMAP_LOCK)) dropMmapLock(k, mm);
+  },
   sleep(k, mm, vma, sleeper) {
     const sem = mm + MM_MMAP_LOCK;
     return sleepWithReference(k, mm, vma, () => {

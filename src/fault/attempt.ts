@@ -2,6 +2,7 @@
 import { cas, load } from '#atomics';
 import type { TableRef } from '../base/brands.ts';
 import { NONE } from '../base/brands.ts';
+import { VmError } from '../base/errors.ts';
 import { P_FLAGS, PG_ANON } from '../memory/page.layout.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_WRITE, PTE_ZAPPED, ptePfn } from '../paging/pte.ts';
 import { LEAF_PAGES } from '../paging/table.layout.ts';
@@ -11,11 +12,19 @@ import { DETACHED_REMAPPED, DETACHED_UNMAPPED, VM_PROT, VM_WRITE } from '../vma/
 import { installAnonymous, installZeroPage, restoreAccess } from './anon.ts';
 import type { Faulter } from './faulter.ts';
 import { copyFilePage, installFilePage } from './file.ts';
-import { ACCERR, CHANGED, DETACHED, DONE, MAPERR, WAIT } from './outcome.ts';
+import { ACCERR, CHANGED, DETACHED, DONE, MAPERR, NEED_RECORD, WAIT } from './outcome.ts';
 
 /** Requires: a section. */
 export function attempt(f: Faulter): number {
-  if (!f.pessimistic) return lookUpAndCommit(f);
+  try {
+    return f.pessimistic ? underTreeLock(f) : lookUpAndCommit(f);
+  } catch (error) {
+    if (error instanceof VmError && error.code === 'ENOMEM') return NEED_RECORD;
+    throw error;
+  }
+}
+
+function underTreeLock(f: Faulter): number {
   f.k.cpu.count(COUNTER['fault.tree.commit']);
   lockTree(f.k, f.mm);
   try {

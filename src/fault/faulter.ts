@@ -23,6 +23,7 @@ import {
   MAPERR,
   NEED_FRAME,
   NEED_PAGE,
+  NEED_RECORD,
   PAGE_BUSY,
   TRUNCATED,
   UNHOOKED,
@@ -30,6 +31,8 @@ import {
 } from './outcome.ts';
 import type { FaultProtocol } from './protocol.ts';
 
+/** What a fault that sleeps throws of itself. Any other code is a backing's: the page could not be read. */
+const OUR_CODES = new Set(['ENOMEM', 'EWOULDBLOCK', 'EDEADLK', 'ETIMEDOUT']);
 /** Milliseconds to sleep for a MAP_FIXED that is tearing the old mapping down. */
 const REMAP_WAIT_MS = 1;
 
@@ -85,7 +88,7 @@ export class Faulter {
       const outcome = attempt(this);
       if (outcome === DONE) return;
       if (outcome >= MAPERR) this._fail(outcome, address, access);
-      if (outcome === NEED_FRAME || outcome === NEED_PAGE || outcome === PAGE_BUSY) {
+      if (outcome <= NEED_RECORD) {
         this._sleepFor(outcome, address, access);
         continue;
       }
@@ -107,14 +110,13 @@ export class Faulter {
     const ran = this.protocol.sleep(k, this.mm, this.vma, () => {
       try {
         if (outcome === NEED_FRAME) this.spare = k.reclaim.obtainFrame();
+        else if (outcome === NEED_RECORD) k.reclaim.makeRoom();
         else this._fetch();
       } catch (error) {
         failure = error;
       }
     });
-    k.cpu.count(
-      ran ? (outcome === NEED_FRAME ? COUNTER['restart.memory'] : COUNTER['restart.io']) : COUNTER['restart.detached'],
-    );
+    k.cpu.count(ran ? (SLEEP_COUNTERS[outcome] as number) : COUNTER['restart.detached']);
     if (failure !== undefined) this._failIo(failure, outcome, address, access);
   }
 
@@ -125,8 +127,9 @@ export class Faulter {
 
   /** What a backing throws reaches the access as SIGBUS; what we throw (memory, must not block, deadlock) as it is. */
   private _failIo(error: unknown, outcome: number, address: number, access: string): never {
-    const ours = error instanceof VmError && error.code !== 'EIO';
-    if (outcome === NEED_FRAME || ours || (error instanceof Error && error.name === 'Oops')) throw error;
+    const ours = error instanceof VmError && !(error instanceof BusError) && OUR_CODES.has(error.code);
+    if (outcome === NEED_FRAME || outcome === NEED_RECORD || ours || (error instanceof Error && error.name === 'Oops'))
+      throw error;
     this.k.cpu.count(COUNTER['fault.bus']);
     const why = error instanceof Error ? error.message : String(error);
     throw new BusError(access, address, `the page could not be read: ${why}`, error);
@@ -177,3 +180,9 @@ const RESTART_COUNTERS: readonly number[] = [];
 (RESTART_COUNTERS as number[])[UNHOOKED] = COUNTER['restart.unhooked'];
 (RESTART_COUNTERS as number[])[CHANGED] = COUNTER['restart.changed'];
 (RESTART_COUNTERS as number[])[TRUNCATED] = COUNTER['restart.truncated'];
+
+const SLEEP_COUNTERS: readonly number[] = [];
+(SLEEP_COUNTERS as number[])[NEED_FRAME] = COUNTER['restart.memory'];
+(SLEEP_COUNTERS as number[])[NEED_PAGE] = COUNTER['restart.io'];
+(SLEEP_COUNTERS as number[])[PAGE_BUSY] = COUNTER['restart.page-lock'];
+(SLEEP_COUNTERS as number[])[NEED_RECORD] = COUNTER['restart.table'];

@@ -4,18 +4,20 @@ export const DONE = 0;
 export const NEED_FRAME = 1;
 export const NEED_PAGE = 2;
 export const PAGE_BUSY = 3;
+/** A page table or a reverse-map node: reclaim gives them back with the pages. */
+export const NEED_RECORD = 4;
 /* To start again for. */
 /** The VMA was replaced between look-up and commit. */
-export const DETACHED = 4;
+export const DETACHED = 5;
 /** The VMA is just being replaced by MAP_FIXED: wait for the writer. */
-export const WAIT = 5;
+export const WAIT = 6;
 /** The leaf was torn down. */
-export const UNHOOKED = 6;
+export const UNHOOKED = 7;
 /** The PTE is not as it was first seen. */
-export const CHANGED = 7;
+export const CHANGED = 8;
 /** The page has left its file. */
-export const TRUNCATED = 8;
+export const TRUNCATED = 9;
 /* Errors, from here on. */
-export const MAPERR = 9;
-export const ACCERR = 10;
-export const BUS = 11;
+export const MAPERR = 10;
+export const ACCERR = 11;
+export const BUS = 12;

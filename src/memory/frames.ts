@@ -13,7 +13,7 @@ import { CLASS_FRAMES } from '../sync/lock-classes.ts';
 import { spinLock, spinReap, spinUnlock } from '../sync/spinlock.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { CACHED, FREE, LIVE, OWNED, ownedBy, RETIRED, stateKind, stateTag } from './ownership.ts';
-import { P_FLAGS, P_LINK, P_MAPPING, P_PINS, P_REFS, P_RMAP_MORE, P_RMAP_SLOT, P_STATE } from './page.layout.ts';
+import { P_FLAGS, P_LINK, P_MAPPING, P_PINS, P_REFS, P_RMAP_LOCK, P_RMAP_MORE, P_RMAP_SLOT, P_STATE } from './page.layout.ts';
 import { PAGE_RECORD_WORDS } from './regions.layout.ts';
 import type { Regions } from './regions.ts';
 
@@ -121,11 +121,22 @@ export class Frames {
     return out;
   }
 
+  /** As Slab.reapLock. */
+  reapLock(deadTag: number): void {
+    if (spinReap(this._cpu, FRAME_LOCK, deadTag)) this._rebuild();
+  }
+
+  /** The page whose reverse-map lock word `at` is, or 0. */
+  ofRmapLock(at: number): PageRef {
+    const offset = at - this._pages;
+    const inside = offset >= 0 && offset < this.total * PAGE_RECORD_WORDS;
+    return (inside && offset % PAGE_RECORD_WORDS === P_RMAP_LOCK ? at - P_RMAP_LOCK : 0) as PageRef;
+  }
+
   /** As Slab.reap. */
   reap(deadTag: number, settle: (page: PageRef) => boolean, retire: (page: PageRef) => void): number {
     const { words } = this._cpu;
     let found = 0;
-    if (spinReap(this._cpu, FRAME_LOCK, deadTag)) this._rebuild();
     const bump = load(words, FRAME_BUMP);
     for (let pfn = 1; pfn < bump; pfn++) {
       const page = this.pageOf(pfn as Pfn);

@@ -53,6 +53,11 @@ export class Slab {
     return record;
   }
 
+  /** Takes a published record back into this cpu's hands, to take it apart. Requires: nobody else will. */
+  own(record: number): void {
+    poke(this._cpu.words, record + R_STATE, ownedBy(OWNED, this._cpu.tag));
+  }
+
   /** The record can be reached by others from now on. */
   publish(record: number): void {
     poke(this._cpu.words, record + R_STATE, LIVE);
@@ -104,6 +109,11 @@ export class Slab {
     return at === this._line;
   }
 
+  /** Takes the list's lock from a dead cpu, to be done before anything is allocated. */
+  reapLock(deadTag: number): void {
+    if (spinReap(this._cpu, this._line, deadTag)) this._rebuild();
+  }
+
   /**
    * Takes over what a dead cpu had in its hands. `settle` is asked about each record that it owned: true if the record is
    * reachable after all (it died between publishing and saying so). Retired ones go to `retire`.
@@ -111,7 +121,6 @@ export class Slab {
   reap(deadTag: number, settle: (record: number) => boolean, retire: (record: number) => void): number {
     const { words } = this._cpu;
     let found = 0;
-    if (spinReap(this._cpu, this._line, deadTag)) this._rebuild();
     this._source.forEach((record) => {
       const state = peek(words, record + R_STATE);
       if (stateTag(state) !== deadTag) return;

@@ -10,7 +10,7 @@
  */
 import { load, peek, poke, store } from '#atomics';
 import { assertRule } from '../base/assert.ts';
-import type { PageRef } from '../base/brands.ts';
+import type { PageRef, Pfn } from '../base/brands.ts';
 import { R_LINK } from '../memory/ownership.ts';
 import { P_RMAP_LOCK, P_RMAP_MORE, P_RMAP_SEQ, P_RMAP_SLOT } from '../memory/page.layout.ts';
 import type { Slab } from '../memory/slab.ts';
@@ -18,6 +18,7 @@ import type { Cpu } from '../sync/cpu.ts';
 import { CLASS_RMAP } from '../sync/lock-classes.ts';
 import type { Rcu, Reclaimer } from '../sync/rcu.ts';
 import { spinLock, spinUnlock } from '../sync/spinlock.ts';
+import { ptePfn } from './pte.ts';
 
 export const RMAP_NODE_WORDS = 16;
 const N_NEXT = 2;
@@ -109,6 +110,24 @@ export class Rmap {
     }
   }
 
+  /** Under the lock of a dead thread: nodes that hang on the page are in use, whatever it was about to do with them. */
+  settleNodes(page: PageRef): void {
+    const { words } = this._cpu;
+    for (let node = peek(words, page + P_RMAP_MORE); node !== 0; node = peek(words, node + N_NEXT)) this._slab.publish(node);
+    this._trim(page);
+  }
+
+  /**
+   * Drops slots whose PTE does not name the page: a thread died before it set the PTE, or after it had replaced it. Requires:
+   * the page lock, so that nobody adds one.
+   */
+  dropStale(page: PageRef, pfn: Pfn): void {
+    for (const entry of this.slots(page)) {
+      const pte = load(this._cpu.words, entry);
+      if (pte === 0 || ptePfn(pte) !== pfn) this.remove(page, entry);
+    }
+  }
+
   /** Words for a page that is about to be freed: nothing may be left. */
   assertEmpty(page: PageRef): void {
     assertRule(!this.isMapped(page), 'I6', () => `page record ${page} freed with a reverse-map slot`);
@@ -137,8 +156,8 @@ export class Rmap {
     for (let i = 1; i < SLOTS_PER_NODE; i++) poke(words, node + N_SLOTS + i, 0);
     poke(words, node + N_SLOTS, entry);
     poke(words, node + N_NEXT, peek(words, page + P_RMAP_MORE));
-    this._slab.publish(node);
     store(words, page + P_RMAP_MORE, node);
+    this._slab.publish(node);
   }
 
   /** Drops the first node if it is empty; a later one goes when it has become the first. */
@@ -146,8 +165,8 @@ export class Rmap {
     const { words } = this._cpu;
     for (let node = peek(words, page + P_RMAP_MORE); node !== 0; node = peek(words, page + P_RMAP_MORE)) {
       for (let i = 0; i < SLOTS_PER_NODE; i++) if (peek(words, node + N_SLOTS + i) !== 0) return;
+      this._slab.markRetired(node); // first, so that an unhooked node is in somebody's hands
       store(words, page + P_RMAP_MORE, peek(words, node + N_NEXT));
-      this._slab.markRetired(node);
       this._rcu.retire(this._retireKind, node);
     }
   }

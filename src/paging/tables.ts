@@ -109,6 +109,21 @@ export class Tables {
     poke(this._words, leaf + T_USED, peek(this._words, leaf + T_USED) + delta);
   }
 
+  /** The leaf whose lock word `at` is, or 0. */
+  ofLock(at: number): TableRef {
+    const offset = at - this._headers;
+    const inside = offset >= 0 && offset < (this._tables - this._headers);
+    return (inside && offset % TABLE_HEADER_WORDS === T_LOCK ? at - T_LOCK : 0) as TableRef;
+  }
+
+  /** Under the lock of a dead thread, which may have died between an entry and its count. */
+  recount(leaf: TableRef): void {
+    const first = this.entries(leaf);
+    let used = 0;
+    for (let i = 0; i < LEAF_PAGES; i++) if (peek(this._words, first + i) !== 0) used++;
+    poke(this._words, leaf + T_USED, used);
+  }
+
   used(leaf: TableRef): number {
     return peek(this._words, leaf + T_USED);
   }
@@ -117,10 +132,12 @@ export class Tables {
   tearDownLeaf(leaf: TableRef): void {
     this.lockLeaf(leaf);
     const empty = this.used(leaf) === 0 && this.isHooked(leaf);
-    if (empty) store(this._words, peek(this._words, leaf + T_PARENT), 0); // pairs with isHooked in a fault's commit
+    if (empty) {
+      this._slab.markRetired(leaf); // first, so that an unhooked leaf is in somebody's hands
+      store(this._words, peek(this._words, leaf + T_PARENT), 0); // pairs with isHooked in a fault's commit
+    }
     this.unlockLeaf(leaf);
     if (!empty) return;
-    this._slab.markRetired(leaf);
     this._rcu.retire(this._retireKind, leaf);
     this._cpu.count(COUNTER['tables.freed']);
   }
@@ -135,8 +152,10 @@ export class Tables {
   freeAll(mm: MmRef): void {
     const top = load(this._words, mm + MM_TOP) as TableRef;
     if (top === 0) return;
-    store(this._words, mm + MM_TOP, 0);
     this._freeBelow(top, TOP_LEVEL);
+    this._slab.markRetired(top);
+    store(this._words, mm + MM_TOP, 0);
+    this._rcu.retire(this._retireKind, top);
   }
 
   readonly reclaimer: Reclaimer = {
@@ -210,11 +229,11 @@ export class Tables {
       const entry = this.entries(table) + i;
       const below = load(this._words, entry) as TableRef;
       if (below === 0) continue;
-      store(this._words, entry, 0);
       this._freeBelow(below, level - 1);
+      this._slab.markRetired(below); // in somebody's hands before nothing names it
+      store(this._words, entry, 0);
+      this._rcu.retire(this._retireKind, below);
     }
-    this._slab.markRetired(table);
-    this._rcu.retire(this._retireKind, table);
   }
 }
 

@@ -3,7 +3,7 @@
  * reaps the cpu does it again, from the start: every step is idempotent. Requires for all: mmap_lock held for writing.
  *
  * ```
- *  +0 kind   +1 mm   +2 prot   +3 new VMA   +4 start (Float64)   +6 end (Float64)
+ *  +0 kind   +1 mm   +2 prot, or the space's serial (exit)   +3 new VMA   +4 start (Float64)   +6 end (Float64)
  * ```
  * The kind is written last and cleared first, so an intent that is there is whole.
  */

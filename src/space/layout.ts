@@ -43,13 +43,25 @@ export function commit(k: Kernel, mm: MmRef, plan: LayoutPlan, edit: TreeEdit): 
   assertRule(spinHeld(k.cpu, mm + MM_TREE_LOCK), 'tree lock', () => 'a plan is committed without it');
   for (const v of plan.created) {
     const mapping = k.vmas.mapping(v);
-    if (mapping !== 0) k.files.get(mapping);
-    k.vmas.publish(v);
+    if (mapping !== 0) k.files.get(mapping, k.vmas.holdsFile(v));
   }
   account(k, mm, plan);
   k.tree.publish(mm + MM_ROOT, edit, plan.replaced);
+  for (const v of plan.created) k.vmas.publish(v);
   if (plan.merged > 0) k.cpu.countMany(COUNTER['vma.merged'], plan.merged);
   if (plan.split > 0) k.cpu.countMany(COUNTER['vma.split'], plan.split);
+}
+
+/** Under the tree lock, for a dead thread: what its edit has done to the layout, and the sums over it. */
+export function settleLayout(k: Kernel, mm: MmRef, deadTag: number): void {
+  const root = rootOf(k, mm);
+  k.tree.settle(root, deadTag);
+  const vmas = k.tree.toArray(root);
+  let pages = 0;
+  for (const v of vmas) pages += k.vmas.pages(v);
+  poke(k.words, mm + MM_MAP_COUNT, vmas.length);
+  pokeF64(k.floats, (mm + MM_MAPPED_PAGES) >> 1, pages);
+  poke(k.words, mm + MM_SEQUENCE, (peek(k.words, mm + MM_SEQUENCE) + 1) | 0);
 }
 
 /** Pages that a plan adds to the space. */

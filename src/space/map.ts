@@ -61,7 +61,8 @@ function choosePlace(k: Kernel, root: NodeRef, { pages, placement, start }: MapR
     return start as Vpn;
   }
   const small = k.tree.findGap(root, pages, MIN_VPN, SMALL_VPN_LIMIT);
-  const found = small >= 0 ? small : k.tree.findGap(root, pages, SMALL_VPN_LIMIT, VPN_LIMIT);
+  // From the lowest page on: a mapping of nearly everything lies on both sides of the limit.
+  const found = small >= 0 ? small : k.tree.findGap(root, pages, MIN_VPN, VPN_LIMIT);
   if (found < 0) throw new VmError('ENOMEM', 'mmap', `no gap of ${pages} pages in the address space`);
   return found as Vpn;
 }

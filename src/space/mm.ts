@@ -39,9 +39,9 @@ export function createMm(k: Kernel, limitPages: number): MmRef {
     if (peek(words, candidate + MM_STATE) === MM_FREE) mm = candidate;
   }
   if (mm !== 0) {
-    poke(words, mm + MM_STATE, MM_LIVE);
     poke(words, mm + MM_SERIAL, (peek(words, mm + MM_SERIAL) + 1) | 0);
     setUser(k, k.cpu.id, mm, 1);
+    poke(words, mm + MM_STATE, MM_LIVE); // last: a space without users is one whose last user died
   }
   spinUnlock(k.cpu, SPACE_LOCK);
   if (mm === 0) throw new VmError('EAGAIN', 'createSpace', `all ${MAX_SPACES} spaces of the machine are in use`);
@@ -76,7 +76,7 @@ export function leaveMm(k: Kernel, mm: MmRef, id: number): void {
   setUser(k, id, mm, 0);
   const last = peek(k.words, mm + MM_STATE) === MM_LIVE && !hasUser(k, mm);
   if (last) {
-    writeIntent(k.cpu, INTENT_EXIT, mm, 0 as Vpn, VPN_LIMIT as Vpn, 0);
+    writeIntent(k.cpu, INTENT_EXIT, mm, 0 as Vpn, VPN_LIMIT as Vpn, peek(k.words, mm + MM_SERIAL));
     poke(k.words, mm + MM_STATE, MM_EXITING);
   }
   spinUnlock(k.cpu, SPACE_LOCK);
@@ -99,8 +99,7 @@ export function exitMmLocked(k: Kernel, mm: MmRef): void {
   detach(k, k.tree.toArray(root), DETACHED_UNMAPPED);
   zapRange(k, mm, 0 as Vpn, VPN_LIMIT as Vpn);
   lockTree(k, mm);
-  store(k.words, mm + MM_ROOT, 0);
-  k.tree.freeAll(root);
+  k.tree.freeAll(root, () => store(k.words, mm + MM_ROOT, 0));
   poke(k.words, mm + MM_MAP_COUNT, 0);
   pokeF64(k.floats, (mm + MM_MAPPED_PAGES) >> 1, 0);
   unlockTree(k, mm);
@@ -111,6 +110,16 @@ export function exitMmLocked(k: Kernel, mm: MmRef): void {
 
 export function mmAt(k: Kernel, index: number): MmRef {
   return (k.regions.spaces + index * SPACE_WORDS) as MmRef;
+}
+
+/** Whether the space of that serial is the one that is being torn down. */
+export function isExiting(k: Kernel, mm: MmRef, serial: number): boolean {
+  return peek(k.words, mm + MM_STATE) === MM_EXITING && peek(k.words, mm + MM_SERIAL) === serial;
+}
+
+/** Free records too: a thread may have died when it had just freed one. */
+export function forEveryMm(k: Kernel, visit: (mm: MmRef) => void): void {
+  for (let i = 0; i < MAX_SPACES; i++) visit(mmAt(k, i));
 }
 
 export function forEachMm(k: Kernel, visit: (mm: MmRef) => void): void {

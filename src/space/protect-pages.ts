@@ -8,16 +8,16 @@ import type { Kernel } from './kernel.ts';
 
 /** Takes away what `prot` forbids and gives back readability. Write permission comes with the next write fault. */
 export function protectPages(k: Kernel, mm: MmRef, start: Vpn, end: Vpn, prot: number): void {
-  k.tables.forEachLeaf(mm, start, end, (leaf, from, to) => {
-    if (k.tables.used(leaf) > 0) protectLeaf(k, leaf, from, to, prot);
-  });
+  k.tables.forEachLeaf(mm, start, end, (leaf, from, to) => protectLeaf(k, leaf, from, to, prot));
 }
 
 function protectLeaf(k: Kernel, leaf: TableRef, from: Vpn, to: Vpn, prot: number): void {
   const base = k.tables.entries(leaf);
   const last = base + ((to - 1) % LEAF_PAGES);
+  // Even an empty leaf is locked: a fault that saw the old VMA attached may be about to install and count its page.
   k.tables.lockLeaf(leaf);
-  for (let entry = base + (from % LEAF_PAGES); entry <= last; entry++) {
+  const used = k.tables.used(leaf) > 0;
+  for (let entry = base + (from % LEAF_PAGES); used && entry <= last; entry++) {
     for (let pte = load(k.words, entry); pte !== 0 && (pte & PTE_ZAPPED) === 0; ) {
       const wanted = restricted(pte, prot);
       if (wanted === pte) break;

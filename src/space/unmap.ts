@@ -108,7 +108,7 @@ function mergeAgain(k: Kernel, mm: MmRef, start: Vpn, end: Vpn): void {
   lockTree(k, mm);
   try {
     const root = rootOf(k, mm);
-    const plan = k.planner.planFlags(root, start, end, 0, 0);
+    const plan = k.planner.planMerge(root, start, end);
     if (!isNoop(plan)) commit(k, mm, plan, prepare(k, root, plan));
   } catch (error) {
     // Without memory for the merge the boundaries stay; they mean nothing to anybody.

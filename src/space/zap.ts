@@ -22,7 +22,7 @@ export function zapRange(k: Kernel, mm: MmRef, start: Vpn, end: Vpn): boolean {
   let leaves = 0;
   k.tables.forEachLeaf(mm, start, end, (leaf, from, to) => {
     leaves++;
-    if (k.tables.used(leaf) > 0) found += markLeaf(k, leaf, from, to);
+    found += markLeaf(k, leaf, from, to);
   });
   // Nothing was there, so nothing is stale: reclaim bumps under the leaf lock that we have just held.
   if (found === 0) return leaves > 0;
@@ -45,8 +45,10 @@ function markLeaf(k: Kernel, leaf: TableRef, from: Vpn, to: Vpn): number {
   const base = k.tables.entries(leaf);
   const last = base + ((to - 1) % LEAF_PAGES);
   let found = 0;
+  // Even an empty leaf is locked: a fault that saw the VMA attached may be about to install and count its page.
   k.tables.lockLeaf(leaf);
-  for (let entry = base + (from % LEAF_PAGES); entry <= last; entry++) {
+  const used = k.tables.used(leaf) > 0;
+  for (let entry = base + (from % LEAF_PAGES); used && entry <= last; entry++) {
     // Under the lock only the accessed and dirty bits change, by cas on the value seen; the exchange ends that.
     const pte = peek(words, entry);
     if (pte === 0) continue;

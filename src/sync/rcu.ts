@@ -16,6 +16,7 @@ import { DEV } from '#dev';
 import { mightSleep, sectionEntered, sectionLeft } from '#lockdep';
 import { oops } from '../base/assert.ts';
 import { VmError } from '../base/errors.ts';
+import { MAX_CPUS } from '../base/limits.ts';
 import { RETIRE_BATCH } from '../base/tunables.ts';
 import { COUNTER } from '../trace/counters.ts';
 import {
@@ -29,6 +30,8 @@ import {
   C_SLOT,
   C_STACK,
   C_THREAD,
+  CPU_WORDS,
+  CPUS,
   CPUS_USED,
   cpuSlot,
   EPOCH,
@@ -58,6 +61,8 @@ export interface Reclaimer {
   /** Word through which retired objects are linked. */
   linkOf(object: number): number;
   free(object: number): void;
+  /** Whether somebody still needs the object: it then waits for another grace period. */
+  isAwaited?(object: number): boolean;
   /** Puts this cpu's name on a retired object that it takes over from another cpu's list. */
   markRetired(object: number): void;
 }
@@ -332,13 +337,49 @@ export class Rcu {
       const lock = base + C_RETIRE_LOCK;
       if (owner === cpu.id) spinLock(cpu, lock, CLASS_RETIRE);
       else if (!spinTryLock(cpu, lock, CLASS_RETIRE)) return freed;
-      const heads = this._takeElapsed(base);
-      if (heads !== undefined && owner !== cpu.id) this._retag(heads);
+      const heads = this._takeElapsed(base, owner !== cpu.id);
       this._closeOpen(base);
       spinUnlock(cpu, lock);
       if (heads !== undefined) freed += this._freeChains(heads);
     }
     return freed;
+  }
+
+  /** The cpu whose retire lock word `at` is, or -1. */
+  ofLock(at: number): number {
+    const id = Math.floor((at - CPUS) / CPU_WORDS);
+    return id >= 0 && id < MAX_CPUS && at === cpuSlot(id) + C_RETIRE_LOCK ? id : -1;
+  }
+
+  /**
+   * Under a retire lock that a dead cpu held on behalf of cpu `owner`, which lives: it may have died between any two stores of
+   * `freeRetired`. What still hangs on the waiting lists is the owner's again: `claim` says so on the object.
+   */
+  repairLists(owner: number, claim: (object: number) => void): void {
+    const { words } = this.cpu;
+    const base = cpuSlot(owner);
+    let open = 0;
+    let waiting = 0;
+    for (let kind = 0; kind < RETIRE_KINDS; kind++) {
+      const head = peek(words, base + C_RETIRE_WAIT + kind);
+      if (head !== 0 && head === peek(words, base + C_RETIRE_OPEN + kind)) poke(words, base + C_RETIRE_OPEN + kind, 0);
+      for (const object of this._chain(kind, head)) {
+        claim(object);
+        waiting++;
+      }
+      open += this._chain(kind, peek(words, base + C_RETIRE_OPEN + kind)).length;
+    }
+    poke(words, base + C_RETIRE_OPEN_COUNT, open);
+    poke(words, base + C_RETIRE_WAIT_COUNT, waiting);
+    poke(words, base + C_RETIRE_TAG, this.startGracePeriod());
+  }
+
+  private _chain(kind: number, head: number): number[] {
+    const out: number[] = [];
+    for (let object = head; object !== 0; object = peek(this.cpu.words, this._reclaimer(kind).linkOf(object))) {
+      out.push(object);
+    }
+    return out;
   }
 
   /** Empties a dead cpu's lists: its objects are found by their state words and retired anew. */
@@ -384,15 +425,14 @@ export class Rcu {
   }
 
   /** Requires: retire lock. The heads of the waiting lists, if their grace period is over. */
-  private _takeElapsed(base: number): number[] | undefined {
+  private _takeElapsed(base: number, foreign: boolean): number[] | undefined {
     const { words } = this.cpu;
     if (peek(words, base + C_RETIRE_WAIT_COUNT) === 0) return undefined;
     if (!this.elapsed(peek(words, base + C_RETIRE_TAG))) return undefined;
     const heads: number[] = [];
-    for (let kind = 0; kind < RETIRE_KINDS; kind++) {
-      heads.push(peek(words, base + C_RETIRE_WAIT + kind));
-      poke(words, base + C_RETIRE_WAIT + kind, 0);
-    }
+    for (let kind = 0; kind < RETIRE_KINDS; kind++) heads.push(peek(words, base + C_RETIRE_WAIT + kind));
+    if (foreign) this._retag(heads);
+    for (let kind = 0; kind < RETIRE_KINDS; kind++) poke(words, base + C_RETIRE_WAIT + kind, 0);
     poke(words, base + C_RETIRE_WAIT_COUNT, 0);
     this.cpu.count(COUNTER['grace.periods']);
     return heads;
@@ -431,9 +471,14 @@ export class Rcu {
       const reclaimer = this._reclaimer(kind);
       while (object !== 0) {
         const next = peek(words, reclaimer.linkOf(object));
-        reclaimer.free(object);
+        if (reclaimer.isAwaited?.(object) === true) {
+          reclaimer.markRetired(object);
+          this.retire(kind, object);
+        } else {
+          reclaimer.free(object);
+          freed++;
+        }
         object = next;
-        freed++;
       }
     }
     return freed;

@@ -86,6 +86,10 @@ export function writeHeld(cpu: Cpu, sem: number): boolean {
   return (load(cpu.words, sem + STATE) & OWNER_MASK) === cpu.tag;
 }
 
+export function readHeld(cpu: Cpu, sem: number): boolean {
+  return load(cpu.words, cpu.base + C_RW_HOLD) === sem;
+}
+
 /** The cpu that holds it for writing, or -1. */
 export function writeOwner(words: Int32Array, sem: number): number {
   return (load(words, sem + STATE) & OWNER_MASK) - 1;
@@ -98,12 +102,22 @@ export function rwsemReap(cpu: Cpu, sem: number, dead: number): boolean {
   if (load(cpu.words, slot + C_RW_HOLD) === sem) releaseReader(cpu.words, cpu, sem, dead);
   for (;;) {
     const seen = load(cpu.words, sem + STATE);
-    if ((seen & OWNER_MASK) !== dead + 1) return false;
+    if ((seen & OWNER_MASK) !== dead + 1) {
+      grantLeft(cpu, sem);
+      return false;
+    }
     if (cas(cpu.words, sem + STATE, seen, (seen & ~OWNER_MASK) | cpu.tag) === seen) {
       if (DEV) lockAcquired(cpu, sem, CLASS_MMAP);
       return true;
     }
   }
+}
+
+/** The dead cpu may have let go of the lock and died before it handed it on. */
+function grantLeft(cpu: Cpu, sem: number): void {
+  spinLock(cpu, sem + QUEUE, CLASS_RWSEM);
+  grantIfFree(cpu, sem);
+  spinUnlock(cpu, sem + QUEUE);
 }
 
 function writeLockSlow(cpu: Cpu, sem: number): void {

@@ -136,6 +136,14 @@ export class Planner {
     );
   }
 
+  /** Takes away the boundaries in and around [start, end) that mean nothing. Throws ENOMEM. */
+  planMerge(root: NodeRef, start: Vpn, end: Vpn): LayoutPlan {
+    const pieces = this.#tree.toArray(root, start, end).map((from) => ({ props: this.#vmas.props(from), from }));
+    return this.#settle(
+      coalesce([...this.#neighbour('before', root, pieces), ...pieces, ...this.#neighbour('after', root, pieces)]),
+    );
+  }
+
   /** Gives up a plan that was not carried out. */
   discardPlan(plan: LayoutPlan): void {
     for (const v of plan.created) this.#vmas.discard(v);

@@ -7,6 +7,7 @@
 import { cas, peek, peekF64, poke } from '#atomics';
 import { oops } from '../base/assert.ts';
 import type { NodeRef, VmaRef } from '../base/brands.ts';
+import { LIVE, R_STATE, stateTag } from '../memory/ownership.ts';
 import type { Slab } from '../memory/slab.ts';
 import type { Cpu } from '../sync/cpu.ts';
 import type { Rcu, RetiredChain } from '../sync/rcu.ts';
@@ -53,6 +54,7 @@ export class VmaTree {
     rcu.registerReclaimer(retireKinds.vma, {
       linkOf: (v) => v + V_LINK,
       free: (v) => this._afterGrace(v as VmaRef),
+      isAwaited: (v) => vmas.isAwaited(v as VmaRef),
       markRetired: (v) => vmas.markRetired(v as VmaRef),
     });
   }
@@ -174,16 +176,18 @@ export class VmaTree {
   }
 
   /**
-   * Makes the edit the layout. The VMAs that are new in it have been published; those in `removed` leave it: they are detached
-   * (with DETACHED_REPLACED, if they carry no reason yet) and retired with the old nodes.
+   * Makes the edit the layout. The VMAs in `removed` leave it: they are detached (with DETACHED_REPLACED, if they carry no reason
+   * yet) and retired with the old nodes. All that comes or goes is in this cpu's hands while the root changes: should the
+   * thread die, the tree says which is in and which is out.
    */
   publish(rootWord: number, edit: TreeEdit, removed: readonly VmaRef[] = NO_VMAS): void {
     const { made } = edit;
-    for (let i = 0; i < made.count; i++) this.nodes.slab.publish(made.at(i));
-    const found = cas(this._words, rootWord, edit.oldRoot, edit.newRoot); // pairs with every look-up's load of the root
-    if (found !== edit.oldRoot) oops('tree publish', `root is ${found}, the edit was made for ${edit.oldRoot}`);
     this._linkVmas(removed);
     this._linkNodes(edit.replaced);
+    const found = cas(this._words, rootWord, edit.oldRoot, edit.newRoot); // pairs with every look-up's load of the root
+    if (found !== edit.oldRoot) oops('tree publish', `root is ${found}, the edit was made for ${edit.oldRoot}`);
+    for (const v of removed) if (this.vmas.detachedReason(v) === 0) this.vmas.markDetached(v, DETACHED_REPLACED);
+    for (let i = 0; i < made.count; i++) this.nodes.slab.publish(made.at(i));
     this._rcu.retireChains(this._deadNodes, this._deadVmas);
     this._editor.close(edit);
   }
@@ -192,7 +196,6 @@ export class VmaTree {
     const chain = this._deadVmas;
     chain.count = 0;
     for (const v of removed) {
-      if (this.vmas.detachedReason(v) === 0) this.vmas.markDetached(v, DETACHED_REPLACED);
       this.vmas.markRetired(v);
       if (chain.count++ === 0) chain.head = v;
       else poke(this._words, chain.tail + V_LINK, v);
@@ -223,27 +226,43 @@ export class VmaTree {
     this._rcu.retire(this._kinds.vma, v);
   }
 
-  /** A sleeper may still hold a reference: the record is nobody's to reap then, the last put frees it. */
+  /** Somebody may still hold a counted reference: the record is nobody's to reap then, the last put frees it. */
   private _afterGrace(v: VmaRef): void {
-    this.vmas.markDetached(v, DETACHED_RELEASED);
-    this.vmas.publish(v);
-    this.vmas.put(v);
+    if (this.vmas.refs(v) > 1) {
+      this.vmas.markDetached(v, DETACHED_RELEASED);
+      this.vmas.publish(v);
+      this.vmas.put(v);
+    } else {
+      this.vmas.release(v);
+    }
   }
 
-  /** Detaches and retires everything below a root that is published no more, when its space goes. */
-  freeAll(root: NodeRef): void {
-    if (root === 0) return;
+  /** Detaches and retires everything below a root, when its space goes; `unpublish` takes the root away in between. */
+  freeAll(root: NodeRef, unpublish: () => void = () => undefined): void {
     const dead = new NodeList();
-    this._walk(
-      root,
-      (n) => dead.add(n),
-      (v) => {
-        this.vmas.markDetached(v, DETACHED_UNMAPPED);
-        this.retireVma(v);
-      },
-    );
+    const vmas: VmaRef[] = [];
+    if (root !== 0) {
+      this._walk(
+        root,
+        (n) => dead.add(n),
+        (v) => vmas.push(v),
+      );
+    }
+    for (const v of vmas) this.vmas.markDetached(v, DETACHED_UNMAPPED);
+    this._linkVmas(vmas);
     this._linkNodes(dead);
-    if (dead.count > 0) this._rcu.retireChain(this._kinds.node, this._deadNodes.head, this._deadNodes.tail, dead.count);
+    unpublish();
+    this._rcu.retireChains(this._deadNodes, this._deadVmas);
+  }
+
+  /**
+   * A dead thread's edit of this tree: what of it is in the tree is in use, all else is still in the dead thread's hands. Requires:
+   * tree lock.
+   */
+  settle(root: NodeRef, deadTag: number): void {
+    for (const record of this.reachable(root)) {
+      if (stateTag(peek(this._words, record + R_STATE)) === deadTag) poke(this._words, record + R_STATE, LIVE);
+    }
   }
 
   /* Looking at it. */

@@ -3,12 +3,14 @@ import { load, peek, peekF64, poke, pokeF64, store } from '#atomics';
 import { assertRule, oops } from '../base/assert.ts';
 import type { MappingRef, MmRef, VmaRef, Vpn } from '../base/brands.ts';
 import type { Slab } from '../memory/slab.ts';
+import { C_REF_VMA, CPUS_USED, cpuSlot } from '../sync/control.layout.ts';
 import type { Cpu } from '../sync/cpu.ts';
 import { refGet, refGetUnlessZero, refPut } from '../sync/refcount.ts';
 import {
   V_DETACHED,
   V_END,
   V_FLAGS,
+  V_HOLDS_FILE,
   V_MAPPING,
   V_MM,
   V_OFFSET,
@@ -64,13 +66,19 @@ export class VmaTable {
     poke(words, v + V_FLAGS, props.flags);
     poke(words, v + V_MAPPING, props.mapping);
     poke(words, v + V_MM, props.mm);
+    poke(words, v + V_HOLDS_FILE, 0);
     pokeF64(floats, (v + V_START) >> 1, props.start);
     pokeF64(floats, (v + V_END) >> 1, props.end);
     pokeF64(floats, (v + V_OFFSET) >> 1, props.offset);
     return v;
   }
 
-  /** To be called before the root that names the record is stored. The creator owns a reference on the mapping from now on. */
+  /** Where it is noted whether the record has its reference on the mapping (see Files). */
+  holdsFile(v: VmaRef): number {
+    return v + V_HOLDS_FILE;
+  }
+
+  /** To be called before the root that names the record is stored, with the reference on the mapping taken. */
   publish(v: VmaRef): void {
     this._slab.publish(v);
   }
@@ -96,9 +104,25 @@ export class VmaTable {
   }
 
   put(v: VmaRef): void {
-    if (!refPut(this._words, v + V_REFS)) return;
+    if (refPut(this._words, v + V_REFS)) this.release(v);
+  }
+
+  /** Frees the record, of which at most the tree's reference is left. Done again if its thread died in the middle. */
+  release(v: VmaRef): void {
+    store(this._words, v + V_REFS, 0);
     this._onLastPut(v, this.mapping(v));
     this._slab.free(v);
+  }
+
+  /**
+   * Whether a fault sleeps that needs the record when it wakes up. Requires: a grace period since it left the tree, so nobody
+   * starts to; a section's end is read before the words here.
+   */
+  isAwaited(v: VmaRef): boolean {
+    const words = this._words;
+    const used = load(words, CPUS_USED);
+    for (let id = 0; id < used; id++) if (peek(words, cpuSlot(id) + C_REF_VMA) === v) return true;
+    return false;
   }
 
   refs(v: VmaRef): number {

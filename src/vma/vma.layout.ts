@@ -5,7 +5,7 @@
  * ```
  *      0           1           2           3           4           5           6           7
  * +-----------+-----------+-----------+-----------+-----------+-----------+-----------+-----------+
- * |   state   |   link    |   refs    | detached  |   flags   |  mapping  |    mm     |  (spare)  |
+ * |   state   |   link    |   refs    | detached  |   flags   |  mapping  |    mm     | holdsFile |
  * +-----------+-----------+-----------+-----------+-----------+-----------+-----------+-----------+
  * |        start (f64)    |         end (f64)     |       offset (f64)    |        (spare)        |
  * +-----------------------+-----------------------+-----------------------+-----------------------+
@@ -37,6 +37,8 @@ export const V_FLAGS = 4;
 export const V_MAPPING = 5;
 /** The space. Written once, before publication. */
 export const V_MM = 6;
+/** 1 while the record has its reference on the mapping, else 0. Under the file's lock. */
+export const V_HOLDS_FILE = 7;
 /** First page, a vpn. Float64, written once, before publication. */
 export const V_START = 8;
 /** The page behind the last one, a vpn. Float64, written once, before publication. */

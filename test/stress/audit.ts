@@ -1,9 +1,10 @@
 /** Conservation (I26): what must hold of a machine when every space and file is closed and nobody works on it. */
 import type { Census, Machine } from '../../src/index.ts';
 import type { PageRef, Pfn } from '../../src/base/brands.ts';
-import { CACHED, FREE, stateKind, stateTag } from '../../src/memory/ownership.ts';
+import { CACHED, FREE, R_LINK, R_STATE, stateKind, stateTag } from '../../src/memory/ownership.ts';
 import { P_LINK, P_LOCK, P_MAPPING, P_RMAP_LOCK, P_STATE } from '../../src/memory/page.layout.ts';
 import { R_LINK, R_STATE } from '../../src/memory/ownership.ts';
+import type { Slab } from '../../src/memory/slab.ts';
 import {
   C_STATE,
   CPU_ATTACHED,
@@ -37,7 +38,7 @@ function leaks(census: Census): string[] {
 /** The states say which records are free; the list must hold just those. */
 function auditSlabs({ kernel: { words, slabs } }: Machine): string[] {
   const problems: string[] = [];
-  for (const slab of Object.values(slabs)) {
+  for (const slab of Object.values(slabs) as Slab[]) {
     const free = new Set<number>();
     slab.forEach((record) => {
       const state = words[record + R_STATE] as number;

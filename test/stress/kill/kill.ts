@@ -111,7 +111,9 @@ function checkLayout(scenario: Scenario, { space }: World, layouts: Layouts): st
   const isOld = found === layouts.old;
   const isHole = scenario.mayLeaveHole === true && found === withoutRange(layouts.old, BASE, end);
   const problems: string[] = [];
-  if (!isOld && !isHole && found !== layouts.new) problems.push(`the layout is neither old nor new:\n${found}`);
+  const { mappings } = space.counters();
+  if (mappings !== space.maps().length) problems.push(`${space.maps().length} mappings, but ${mappings} are counted`);
+  if (!scenario.manyLayouts && !isOld && !isHole && found !== layouts.new) problems.push(`the layout is neither old nor new:\n${found}`);
   for (const { start, end: last, prot, file } of space.maps()) {
     if ((prot & PROT_READ) === 0) space.mprotect(start, last - start, PROT_READ);
     for (let at = start; at < last; at += P) {

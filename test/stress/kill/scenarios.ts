@@ -24,6 +24,8 @@ export interface Scenario {
   legal?(address: number, value: number, layout: 'old' | 'new'): boolean;
   /** MAP_FIXED: the range may also be left empty. */
   readonly mayLeaveHole?: boolean;
+  /** The call is several, so there are more layouts than old and new. */
+  readonly manyLayouts?: boolean;
 }
 
 const at = (page: number): number => BASE + page * P;
@@ -312,6 +314,7 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     name: 'making a file, reading it and closing it, as its only user',
     pages: 4,
+    manyLayouts: true,
     setup: ({ space }) => stamped(space, at(8), 1),
     act: ({ victim, theirs }) => {
       const file = victim.createFile('pattern', { text: 'x'.repeat(100) }, 4 * P);

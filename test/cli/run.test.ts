@@ -1,0 +1,160 @@
+/** `vmspace run` on small files. Nothing here depends on how fast the host is. */
+import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { buildCli, runCli, scratch, startCli } from './support.ts';
+
+interface Document {
+  readonly file: { readonly path: string; readonly size: number; readonly generated: boolean };
+  readonly memory: number;
+  readonly threads: number;
+  readonly interrupted: boolean;
+  readonly conclusion: string;
+  readonly designs: readonly {
+    readonly design: string;
+    readonly measuredSeconds: number;
+    readonly faults: number;
+    readonly pagesRead: number;
+    readonly verifiedBytes: number;
+    readonly mismatches: number;
+    readonly mmapLockInFaults: number;
+    readonly sleptReads: number;
+    readonly mapping: { readonly count: number; readonly p50: number; readonly p99: number; readonly max: number };
+    readonly failures: readonly unknown[];
+  }[];
+}
+
+const { folder, remove } = scratch();
+const file = join(folder, 'file.bin');
+
+beforeAll(() => {
+  buildCli();
+  writeFileSync(file, randomBytes(4 * 1024 * 1024 + 4097));
+});
+afterAll(remove);
+
+async function runJson(...args: readonly string[]): Promise<Document> {
+  const { code, stdout, stderr } = await runCli(['run', '--json', '--threads', '1', ...args]);
+  expect(code, stderr).toBe(0);
+  return JSON.parse(stdout) as Document;
+}
+
+describe('vmspace run', () => {
+  it('reads, verifies and maps under every design', async () => {
+    const document = await runJson(file, '--seconds', '1.5');
+    expect(document).toMatchObject({ threads: 1, memory: 16 * 2 ** 20, interrupted: false });
+    expect(document.file).toEqual({ path: file, size: 4 * 1024 * 1024 + 4097, generated: false });
+    expect(document.designs.map((result) => result.design)).toEqual(['rcu', 'mmap-sem', 'retry']);
+    for (const result of document.designs) {
+      expect(result.failures).toEqual([]);
+      expect(result.mismatches).toBe(0);
+      expect(result.verifiedBytes).toBeGreaterThan(0);
+      expect(result.pagesRead).toBeGreaterThan(0);
+      expect(result.measuredSeconds).toBeGreaterThan(0);
+      const { count, p50, p99, max } = result.mapping;
+      expect(count).toBeGreaterThan(0);
+      expect(p50).toBeLessThanOrEqual(p99);
+      expect(p99).toBeLessThanOrEqual(max);
+    }
+  });
+
+  it('takes mmap_lock in faults under the designs that do so only', async () => {
+    const { designs } = await runJson(file, '--seconds', '1.5', '--io-delay', '0');
+    const taken = designs.map((result) => [result.design, result.mmapLockInFaults > 0, result.sleptReads]);
+    expect(taken).toEqual([
+      ['rcu', false, 0],
+      ['mmap-sem', true, 0],
+      ['retry', true, 0],
+    ]);
+  });
+
+  it('goes on with far less memory than the file has', async () => {
+    const document = await runJson(file, '--memory', '1.25M', '--design', 'rcu', '--seconds', '1.5', '--io-delay', '1');
+    expect(document.memory).toBe(1.25 * 2 ** 20);
+    expect(document.designs).toHaveLength(1);
+    expect(document.designs[0]?.pagesRead).toBeGreaterThan(0);
+    expect(document.designs[0]?.mismatches).toBe(0);
+  });
+
+  it.each([1, 3, 4095, 4097])('maps a file of %i bytes', async (size) => {
+    const small = join(folder, `${size}.bin`);
+    writeFileSync(small, randomBytes(size));
+    const { designs } = await runJson(small, '--seconds', '0.3', '--design', 'retry');
+    expect(designs[0]?.verifiedBytes).toBeGreaterThan(0);
+  });
+
+  it('ends with one table and one line for people', async () => {
+    const { code, stdout } = await runCli(['run', file, '--seconds', '0.9', '--threads', '1']);
+    expect(code).toBe(0);
+    for (const row of [
+      'faults/s',
+      'pages read',
+      'I/O waits',
+      'p50',
+      'p99',
+      'max',
+      'restarts',
+      'mmap_lock',
+      'verified',
+    ]) {
+      expect(stdout).toContain(row);
+    }
+    expect(stdout.trimEnd().split('\n').at(-1)).toMatch(
+      /mmap\+munmap took .* under rcu, .* under mmap-sem, .* under retry\.$/,
+    );
+  });
+
+  it('finds that the file was changed behind its back', async () => {
+    const changed = join(folder, 'changed.bin');
+    writeFileSync(changed, randomBytes(2 * 1024 * 1024));
+    const running = startCli([
+      'run',
+      changed,
+      '--seconds',
+      '30',
+      '--threads',
+      '1',
+      '--design',
+      'rcu',
+      '--io-delay',
+      '0',
+    ]);
+    await running.said('rcu ...');
+    const writing = setInterval(() => writeFileSync(changed, randomBytes(2 * 1024 * 1024), { flag: 'r+' }), 200);
+    const { code, stdout } = await running.outcome;
+    clearInterval(writing);
+    expect(stdout).toMatch(
+      /MISMATCH: reader 1 under rcu: .* of '.*changed\.bin'.*the file was changed while it was mapped/,
+    );
+    expect(code).toBe(1);
+  });
+});
+
+describe.skipIf(process.platform === 'win32')('Ctrl-C', () => {
+  it.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)('%s ends a run with its figures', async (signal, expected) => {
+    const running = startCli(['run', file, '--seconds', '600', '--json']);
+    await running.said('rcu ...');
+    const sent = performance.now();
+    running.kill(signal);
+    running.kill(signal); // npm passes on what the terminal has sent already
+    const { code, stdout, stderr } = await running.outcome;
+    expect(code).toBe(expected);
+    expect(performance.now() - sent).toBeLessThan(30_000); // not the rest of the ten minutes
+    expect(stderr).not.toContain('    at ');
+    expect(JSON.parse(stdout)).toMatchObject({ interrupted: true });
+  });
+
+  it('does not wait for a read that sleeps for a minute', async () => {
+    const running = startCli(['run', file, '--seconds', '600', '--io-delay', '60000', '--memory', '1.5M']);
+    await running.said('rcu ...');
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    running.kill('SIGINT');
+    const { code, stdout } = await running.outcome;
+    expect(stdout).toContain('Interrupted');
+    expect(code).toBe(130);
+  });
+});
