@@ -22,6 +22,7 @@ export interface Part {
 }
 
 const LONGEST_STEP_MS = 20_000;
+const LONGEST_EXIT_MS = 5_000;
 
 export class Crew {
   readonly machine: Machine;
@@ -82,8 +83,18 @@ export class Crew {
       Atomics.store(this.#gate.words, taskWord(i), -1);
     });
     this.#startPhase();
+    const late = setTimeout(() => this.#terminate(), LONGEST_EXIT_MS);
     await Promise.all(exits);
+    clearTimeout(late);
     this.machine.close();
+  }
+
+  /** A worker that hangs must not hang the run: what it holds is taken back. */
+  #terminate(): void {
+    for (const worker of this.#workers) {
+      this.machine.watch(worker);
+      void worker.terminate();
+    }
   }
 
   #startPhase(): void {

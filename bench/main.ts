@@ -77,7 +77,12 @@ async function runAll({ json, only, quick }: Options): Promise<void> {
   for (const [prefixes, run] of BENCHMARKS) {
     if (!matches(prefixes, only)) continue;
     process.stderr.write(`${prefixes.join(', ')} ...\n`);
-    entries.push(...(await run(plan, (line) => notes.push(line))));
+    try {
+      entries.push(...(await run(plan, (line) => notes.push(line))));
+    } catch (error) {
+      notes.push(`${prefixes.join(', ')}: failed: ${(error as Error).message}`);
+      process.exitCode = 1;
+    }
   }
   const wanted = entries.filter(({ name }) => only.length === 0 || only.some((prefix) => name.startsWith(prefix)));
   console.log(renderTable(wanted));
@@ -100,4 +105,4 @@ async function main(rawArgs: readonly string[]): Promise<number> {
   }
 }
 
-process.exitCode = await main(process.argv.slice(2));
+process.exitCode = (await main(process.argv.slice(2))) || process.exitCode;

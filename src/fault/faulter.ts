@@ -106,18 +106,18 @@ export class Faulter {
 
   private _sleepFor(outcome: number, address: number, access: string): void {
     const { k } = this;
-    let failure: unknown;
+    let failure: { readonly error: unknown } | undefined; // what was thrown may itself be undefined
     const ran = this.protocol.sleep(k, this.mm, this.vma, () => {
       try {
         if (outcome === NEED_FRAME) this.spare = k.reclaim.obtainFrame();
         else if (outcome === NEED_RECORD) k.reclaim.makeRoom();
         else this._fetch();
       } catch (error) {
-        failure = error;
+        failure = { error };
       }
     });
     k.cpu.count(ran ? (SLEEP_COUNTERS[outcome] as number) : COUNTER['restart.detached']);
-    if (failure !== undefined) this._failIo(failure, outcome, address, access);
+    if (failure !== undefined) this._failIo(failure.error, outcome, address, access);
   }
 
   private _fetch(): void {
@@ -131,7 +131,7 @@ export class Faulter {
     if (outcome === NEED_FRAME || outcome === NEED_RECORD || ours || (error instanceof Error && error.name === 'Oops'))
       throw error;
     this.k.cpu.count(COUNTER['fault.bus']);
-    const why = error instanceof Error ? error.message : String(error);
+    const why = error instanceof Error ? error.message : typeof error === 'string' ? error : `a thrown ${typeof error}`;
     throw new BusError(access, address, `the page could not be read: ${why}`, error);
   }
 

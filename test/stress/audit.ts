@@ -3,7 +3,6 @@ import type { Census, Machine } from '../../src/index.ts';
 import type { PageRef, Pfn } from '../../src/base/brands.ts';
 import { CACHED, FREE, R_LINK, R_STATE, stateKind, stateTag } from '../../src/memory/ownership.ts';
 import { P_LINK, P_LOCK, P_MAPPING, P_RMAP_LOCK, P_STATE } from '../../src/memory/page.layout.ts';
-import { R_LINK, R_STATE } from '../../src/memory/ownership.ts';
 import type { Slab } from '../../src/memory/slab.ts';
 import {
   C_STATE,
