@@ -84,14 +84,18 @@ export class Crew {
     });
     this.#startPhase();
     const late = setTimeout(() => this.#terminate(), LONGEST_EXIT_MS);
-    await Promise.all(exits);
-    clearTimeout(late);
+    try {
+      await Promise.all(exits);
+    } finally {
+      clearTimeout(late);
+    }
     this.machine.close();
   }
 
   /** A worker that hangs must not hang the run: what it holds is taken back. */
   #terminate(): void {
     for (const worker of this.#workers) {
+      if (worker.threadId < 0) continue;
       this.machine.watch(worker);
       void worker.terminate();
     }

@@ -80,6 +80,7 @@ async function runAll({ json, only, quick }: Options): Promise<void> {
     try {
       entries.push(...(await run(plan, (line) => notes.push(line))));
     } catch (error) {
+      console.error(error);
       notes.push(`${prefixes.join(', ')}: failed: ${(error as Error).message}`);
       process.exitCode = 1;
     }

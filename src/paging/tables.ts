@@ -87,8 +87,8 @@ export class Tables {
 
   makeTop(mm: MmRef): void {
     const top = this._make(mm, TOP_LEVEL, 0 as Vpn, 0);
-    this._slab.publish(top);
     store(this._words, mm + MM_TOP, top);
+    this._slab.publish(top);
   }
 
   lockLeaf(leaf: TableRef): void {

@@ -123,7 +123,7 @@ export class Planner {
   /** The same for any flags: the bits of `mask` become those of `flags`. Holes stay holes. */
   planFlags(root: NodeRef, start: Vpn, end: Vpn, mask: number, flags: number): LayoutPlan {
     let changes = false;
-    const pieces = this.#cut(root, start, end).map((piece) => {
+    const cut = this.#cut(root, start, end).map((piece) => {
       const { props, from } = piece;
       const wanted = (props.flags & ~mask) | (flags & mask);
       if (props.end <= start || props.start >= end || props.flags === wanted) return piece;
@@ -131,6 +131,7 @@ export class Planner {
       return { props: { ...props, flags: wanted }, from };
     });
     if (!changes) return EMPTY_PLAN;
+    const pieces = uncut(cut);
     return this.#settle(
       coalesce([...this.#neighbour('before', root, pieces), ...pieces, ...this.#neighbour('after', root, pieces)]),
     );
@@ -260,6 +261,17 @@ function one(v: VmaRef): readonly VmaRef[] {
 
 function runOf(piece: Piece): Run {
   return { props: piece.props, pieces: [piece] };
+}
+
+/** Pieces of one VMA that say the same are one piece again: a VMA that only lies across the end of a range stays whole. */
+function uncut(pieces: readonly Piece[]): Piece[] {
+  const out: Piece[] = [];
+  for (const piece of pieces) {
+    const last = out.at(-1);
+    if (last === undefined || last.from !== piece.from || last.props.flags !== piece.props.flags) out.push(piece);
+    else out[out.length - 1] = { props: { ...last.props, end: piece.props.end }, from: piece.from };
+  }
+  return out;
 }
 
 /** Runs as long as can be. */

@@ -1,6 +1,14 @@
 /** Loads, stores, copies, atomics, wait and notify: compared with a DataView, byte for byte. */
 import { describe, expect, test } from 'vitest';
-import { type Accessor, MAP_ANONYMOUS, MAP_FIXED, MAP_SHARED, PROT_NONE, PROT_READ, type Space } from '../../src/index.ts';
+import {
+  type Accessor,
+  MAP_ANONYMOUS,
+  MAP_FIXED,
+  MAP_SHARED,
+  PROT_NONE,
+  PROT_READ,
+  type Space,
+} from '../../src/index.ts';
 import { DESIGNS, expectError, expectFault, map, PAGE, PRIVATE, pattern, RW, seeded, withMachine } from '../support.ts';
 
 /** Each width: how a DataView and an accessor do it, and values that show sign, order and rounding. */
@@ -13,8 +21,34 @@ interface Width {
   readonly set: (view: DataView, offset: number, value: never) => void;
   readonly values: readonly (number | bigint)[];
 }
-const INTEGERS = [0, 1, -1, 0x7f, 0x80, 0xff, 0x1234, 0xfedc, 0x12345678, 0x87654321, -0x80000000, 2 ** 40 + 3, 1.9, -1.9];
-const FLOATS = [0, -0, 1.5, -1 / 3, 1e-45, 3.4e38, 1e300, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN];
+const INTEGERS = [
+  0,
+  1,
+  -1,
+  0x7f,
+  0x80,
+  0xff,
+  0x1234,
+  0xfedc,
+  0x12345678,
+  0x87654321,
+  -0x80000000,
+  2 ** 40 + 3,
+  1.9,
+  -1.9,
+];
+const FLOATS = [
+  0,
+  -0,
+  1.5,
+  -1 / 3,
+  1e-45,
+  3.4e38,
+  1e300,
+  Number.POSITIVE_INFINITY,
+  Number.NEGATIVE_INFINITY,
+  Number.NaN,
+];
 const WIDTHS: readonly Width[] = [
   {
     name: '8',
@@ -212,7 +246,9 @@ describe.each(DESIGNS)('accesses under %s', (design) => {
 
     test('of nothing are 0, wherever', () => {
       withMachine({ design }, ({ space }) => {
-        expect([space.read(0, new Uint8Array(0)), space.write(0, new Uint8Array(0)), space.fill(0, 0, 1)]).toEqual([0, 0, 0]);
+        expect([space.read(0, new Uint8Array(0)), space.write(0, new Uint8Array(0)), space.fill(0, 0, 1)]).toEqual([
+          0, 0, 0,
+        ]);
         expect(space.copy(0, PAGE, 0)).toBe(0);
       });
     });
@@ -223,7 +259,11 @@ describe.each(DESIGNS)('accesses under %s', (design) => {
         space.write(at, pattern(64));
         const whole = new Uint8Array(new SharedArrayBuffer(32)).fill(0xee);
         space.read(at + 3, whole.subarray(8, 16));
-        expect([...whole]).toEqual([...new Array(8).fill(0xee), ...pattern(64).subarray(3, 11), ...new Array(16).fill(0xee)]);
+        expect([...whole]).toEqual([
+          ...new Array(8).fill(0xee),
+          ...pattern(64).subarray(3, 11),
+          ...new Array(16).fill(0xee),
+        ]);
       });
     });
 
@@ -418,7 +458,12 @@ describe.each(DESIGNS)('accesses under %s', (design) => {
   test('the fault names the call, the address and the reason', () => {
     withMachine({ design }, ({ space }) => {
       const error = expectFault('SEGV_MAPERR', () => space.load16(0x12345000));
-      expect(error).toMatchObject({ name: 'SegmentationFault', code: 'EFAULT', syscall: 'load16', address: 0x12345000 });
+      expect(error).toMatchObject({
+        name: 'SegmentationFault',
+        code: 'EFAULT',
+        syscall: 'load16',
+        address: 0x12345000,
+      });
       expect(error.message).toContain('0x12345000');
     });
   });

@@ -142,7 +142,9 @@ describe.each(DESIGNS)('bad input under %s', (design) => {
     );
     test('flags with a known bit and 2^32 are EINVAL', () =>
       rejects('EINVAL', () => space.mmap({ ...base, flags: PRIVATE + 2 ** 32 })));
-    test.each(NOT_COUNTS)('addr %s is EINVAL', (_name, addr) => rejects('EINVAL', () => space.mmap(any({ ...base, addr }))));
+    test.each(NOT_COUNTS)('addr %s is EINVAL', (_name, addr) =>
+      rejects('EINVAL', () => space.mmap(any({ ...base, addr }))),
+    );
     test.each(NOT_COUNTS)('offset %s is EINVAL', (_name, offset) =>
       rejects('EINVAL', () => space.mmap(any({ ...base, offset }))),
     );
@@ -170,7 +172,9 @@ describe.each(DESIGNS)('bad input under %s', (design) => {
     });
     test('a range that ends beyond the address space is ENOMEM', () => {
       rejects('ENOMEM', () => space.mmap({ ...base, addr: LIMIT, flags: PRIVATE | MAP_FIXED }));
-      rejects('ENOMEM', () => space.mmap({ ...base, length: 2 * PAGE, addr: LIMIT - PAGE, flags: PRIVATE | MAP_FIXED }));
+      rejects('ENOMEM', () =>
+        space.mmap({ ...base, length: 2 * PAGE, addr: LIMIT - PAGE, flags: PRIVATE | MAP_FIXED }),
+      );
       rejects('ENOMEM', () => space.mmap({ ...base, addr: 2 ** 53 - PAGE, flags: PRIVATE | MAP_FIXED }));
       rejects('ENOMEM', () => space.mmap({ ...base, length: LIMIT + PAGE }));
       rejects('ENOMEM', () => space.mmap({ ...base, length: LIMIT }));
@@ -228,7 +232,8 @@ describe.each(DESIGNS)('bad input under %s', (design) => {
         rejects('ENOMEM', () => space.mprotect(address, length, RW));
       }
     });
-    test('mprotect of a hole is ENOMEM', () => rejects('ENOMEM', () => space.mprotect(at + 7 * PAGE, 2 * PAGE, PROT_READ)));
+    test('mprotect of a hole is ENOMEM', () =>
+      rejects('ENOMEM', () => space.mprotect(at + 7 * PAGE, 2 * PAGE, PROT_READ)));
     test('mprotect that would make a shared file mapping writable is EACCES', () => {
       const shared = space.mmap({ length: PAGE, prot: PROT_READ, flags: MAP_SHARED, file });
       rejects('EACCES', () => space.mprotect(shared, PAGE, RW));
@@ -358,16 +363,25 @@ describe.each(DESIGNS)('bad input under %s', (design) => {
   });
 
   describe('wait and notify', () => {
-    test.each([...WRONG_TYPES, ['NaN', Number.NaN], ['a fraction', 65536.5], ['undefined', undefined], ['an unaligned address', 65538]])(
-      'at %s is EINVAL',
-      (_name, address) => {
-        rejects('EINVAL', () => space.wait(any(address), 0, 0));
-        rejects('EINVAL', () => space.notify(any(address), 1));
-      },
-    );
-    test.each([...WRONG_TYPES, ['NaN', Number.NaN], ['a fraction', 0.5], ['2^53', 2 ** 53], ['2^32', 2 ** 32], ['undefined', undefined]])(
-      'an expected value of %s is EINVAL',
-      (_name, expected) => rejects('EINVAL', () => space.wait(at, any(expected), 0)),
+    test.each([
+      ...WRONG_TYPES,
+      ['NaN', Number.NaN],
+      ['a fraction', 65536.5],
+      ['undefined', undefined],
+      ['an unaligned address', 65538],
+    ])('at %s is EINVAL', (_name, address) => {
+      rejects('EINVAL', () => space.wait(any(address), 0, 0));
+      rejects('EINVAL', () => space.notify(any(address), 1));
+    });
+    test.each([
+      ...WRONG_TYPES,
+      ['NaN', Number.NaN],
+      ['a fraction', 0.5],
+      ['2^53', 2 ** 53],
+      ['2^32', 2 ** 32],
+      ['undefined', undefined],
+    ])('an expected value of %s is EINVAL', (_name, expected) =>
+      rejects('EINVAL', () => space.wait(at, any(expected), 0)),
     );
     test.each([...WRONG_TYPES, ['NaN', Number.NaN]])('a timeout of %s is EINVAL', (_name, timeout) =>
       rejects('EINVAL', () => space.wait(at, 0, any(timeout))),
@@ -423,7 +437,7 @@ describe.each(DESIGNS)('bad input under %s', (design) => {
     );
     test('createFile with options that do not survive JSON is EINVAL', () => {
       const loop: Record<string, unknown> = {};
-      loop['self'] = loop;
+      loop.self = loop;
       rejects('EINVAL', () => machine.createFile('node-file', loop, PAGE));
       rejects('EINVAL', () => machine.createFile('node-file', { big: 5n }, PAGE));
     });
@@ -472,15 +486,17 @@ describe.each(DESIGNS)('bad input under %s', (design) => {
     test.each(WRONG_TYPES)('attachMachine of %s is EINVAL', (_name, handle) =>
       rejects('EINVAL', () => attachMachine(any(handle))),
     );
-    test.each([...NOT_COUNTS, ['undefined', undefined], ['a big number', 2 ** 31], ['odd bytes', new SharedArrayBuffer(7)]])(
-      'attachMachine of a handle whose memory is %s is EPROTO or EINVAL',
-      (_name, value) => {
-        for (const key of ['control', 'frames', 'frameBytes']) {
-          const code = codeOf(() => attachMachine(any({ ...machine.handle, [key]: value })));
-          expect(['EINVAL', 'EPROTO'], key).toContain(code);
-        }
-      },
-    );
+    test.each([
+      ...NOT_COUNTS,
+      ['undefined', undefined],
+      ['a big number', 2 ** 31],
+      ['odd bytes', new SharedArrayBuffer(7)],
+    ])('attachMachine of a handle whose memory is %s is EPROTO or EINVAL', (_name, value) => {
+      for (const key of ['control', 'frames', 'frameBytes']) {
+        const code = codeOf(() => attachMachine(any({ ...machine.handle, [key]: value })));
+        expect(['EINVAL', 'EPROTO'], key).toContain(code);
+      }
+    });
     test('attachMachine of memory that holds no machine is EPROTO', () => {
       rejects('EPROTO', () => attachMachine({ ...machine.handle, control: new SharedArrayBuffer(64 * KiB) }));
       rejects('EPROTO', () => attachMachine({ ...machine.handle, control: new SharedArrayBuffer(0) }));
@@ -492,13 +508,14 @@ describe.each(DESIGNS)('bad input under %s', (design) => {
   });
 
   describe('openFile', () => {
-    test.each([...WRONG_TYPES.filter(([name]) => name !== 'a string'), ['the empty string', ''], ['undefined', undefined]])(
-      'of the path %s is EINVAL',
-      async (_name, value) => {
-        rejects('EINVAL', () => openFileSync(machine, any(value)));
-        await expectRejection('EINVAL', () => openFile(machine, any(value)));
-      },
-    );
+    test.each([
+      ...WRONG_TYPES.filter(([name]) => name !== 'a string'),
+      ['the empty string', ''],
+      ['undefined', undefined],
+    ])('of the path %s is EINVAL', async (_name, value) => {
+      rejects('EINVAL', () => openFileSync(machine, any(value)));
+      await expectRejection('EINVAL', () => openFile(machine, any(value)));
+    });
     test.each([
       ['that is no file URL', () => new URL('https://example.org/etc/passwd')],
       ['with a host', () => new URL('file://host/etc/passwd')],
@@ -518,7 +535,8 @@ describe.each(DESIGNS)('bad input under %s', (design) => {
       (_name, milliseconds) => {
         rejects('EINVAL', () => openFileSync(machine, path, any({ delay: { milliseconds } })));
         rejects('EINVAL', () => openFileSync(machine, path, any({ delay: { milliseconds: 1, every: milliseconds } })));
-        if (milliseconds !== undefined) rejects('EINVAL', () => openFileSync(machine, path, any({ delay: milliseconds })));
+        if (milliseconds !== undefined)
+          rejects('EINVAL', () => openFileSync(machine, path, any({ delay: milliseconds })));
       },
     );
     test.each([...WRONG_TYPES, ['undefined', undefined]])('on a machine that is %s is EINVAL', (_name, value) =>
@@ -546,9 +564,12 @@ describe.each(DESIGNS)('bad input under %s', (design) => {
 describe('createMachine', () => {
   const fails = (options: unknown, code = 'EINVAL') => expectError(code, () => createMachine(options as never));
 
-  test.each([...WRONG_TYPES, ['undefined', undefined], ['empty', {}]])('with options that are %s is EINVAL', (_name, value) => {
-    fails(value);
-  });
+  test.each([...WRONG_TYPES, ['undefined', undefined], ['empty', {}]])(
+    'with options that are %s is EINVAL',
+    (_name, value) => {
+      fails(value);
+    },
+  );
   test.each([
     ...NOT_COUNTS,
     ['0', 0],
@@ -567,12 +588,18 @@ describe('createMachine', () => {
   test.each(WRONG_TYPES)('with the design %s is EINVAL', (_name, design) => {
     fails({ memory: MiB, design });
   });
-  test.each(WRONG_TYPES.filter(([, value]) => typeof value !== 'boolean'))('with shared: %s is EINVAL', (_name, shared) => {
-    fails({ memory: MiB, shared });
-  });
-  test.each([...NOT_COUNTS, ['0', 0], ['2^31', 2 ** 31]])('with a stallTimeout of %s is EINVAL', (_name, stallTimeout) => {
-    fails({ memory: MiB, stallTimeout });
-  });
+  test.each(WRONG_TYPES.filter(([, value]) => typeof value !== 'boolean'))(
+    'with shared: %s is EINVAL',
+    (_name, shared) => {
+      fails({ memory: MiB, shared });
+    },
+  );
+  test.each([...NOT_COUNTS, ['0', 0], ['2^31', 2 ** 31]])(
+    'with a stallTimeout of %s is EINVAL',
+    (_name, stallTimeout) => {
+      fails({ memory: MiB, stallTimeout });
+    },
+  );
   test('with every design works, and undefined options count as not given', () => {
     for (const design of DESIGN_NAMES) {
       const machine = createMachine({ memory: 256 * KiB, design, shared: undefined, stallTimeout: undefined });

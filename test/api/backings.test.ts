@@ -166,7 +166,9 @@ describe.each(DESIGNS)('backings under %s', (design) => {
   test('a kind that this thread does not know, and a factory that throws, are BusErrors', () => {
     withMachine({ design }, ({ machine, space }) => {
       const unknown = closing(machine, machine.createFile('test-unknown', {}, PAGE));
-      expect(expectFault('BUS_ADRERR', () => space.load8(mapAll(space, unknown))).cause).toMatchObject({ code: 'ENODEV' });
+      expect(expectFault('BUS_ADRERR', () => space.load8(mapAll(space, unknown))).cause).toMatchObject({
+        code: 'ENODEV',
+      });
       const broken = closing(machine, machine.createFile('test-file', { name: 'missing' }, PAGE));
       const at = mapAll(space, broken);
       expect(expectFault('BUS_ADRERR', () => space.load8(at)).message).toContain('no file missing');

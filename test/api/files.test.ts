@@ -214,7 +214,11 @@ describe.each(DESIGNS)('files under %s', (design) => {
       const at = mapFile(space, mapped);
       for (let round = 0; round < 2; round++) {
         for (let page = 0; page < 300; page += 10) {
-          same(bytesAt(space, at + page * PAGE, 10 * PAGE), big.subarray(page * PAGE, (page + 10) * PAGE), `page ${page}`);
+          same(
+            bytesAt(space, at + page * PAGE, 10 * PAGE),
+            big.subarray(page * PAGE, (page + 10) * PAGE),
+            `page ${page}`,
+          );
         }
       }
       const random = seeded(5);
@@ -311,7 +315,12 @@ describe.each(DESIGNS)('files under %s', (design) => {
       same(bytesAt(space, at + 6 * PAGE, PAGE), CONTENT.subarray(6 * PAGE, 7 * PAGE));
       space.munmap(at, 21 * PAGE);
       machine.drain();
-      expect(machine.census()).toMatchObject({ file: { live: 0 }, text: { live: 0 }, frames: { live: 0 }, rmap: { live: 0 } });
+      expect(machine.census()).toMatchObject({
+        file: { live: 0 },
+        text: { live: 0 },
+        frames: { live: 0 },
+        rmap: { live: 0 },
+      });
     });
   });
 
@@ -338,7 +347,11 @@ describe.each(DESIGNS)('files under %s', (design) => {
       truncateSync(path, 2 ** 40);
       const mapped = openFileSync(machine, path);
       const at = mapFile(space, mapped);
-      expect([space.load8(at + 5), space.load8(at + 2 ** 40 - 1), space.load8(at + 2 ** 39)]).toEqual([CONTENT[5], 0, 0]);
+      expect([space.load8(at + 5), space.load8(at + 2 ** 40 - 1), space.load8(at + 2 ** 39)]).toEqual([
+        CONTENT[5],
+        0,
+        0,
+      ]);
       const since = performance.now();
       mapped.close();
       space.munmap(at, 2 ** 40);
@@ -400,7 +413,11 @@ describe.each(DESIGNS)('files under %s', (design) => {
         const next = `${path}-next`;
         writeFileSync(next, pattern(CONTENT.length, 99));
         renameSync(next, path);
-        for (const call of [() => space.load8(there), () => space.load8(there + 5 * PAGE), () => space.store8(there, 1)]) {
+        for (const call of [
+          () => space.load8(there),
+          () => space.load8(there + 5 * PAGE),
+          () => space.store8(there, 1),
+        ]) {
           const error = expectFault('BUS_ADRERR', call);
           expect(error.cause).toMatchObject({ code: 'ESTALE' });
         }
@@ -446,4 +463,3 @@ function fifo(): string {
   execFileSync('mkfifo', [path]);
   return path;
 }
-

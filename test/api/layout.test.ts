@@ -16,7 +16,18 @@ import {
   PROT_WRITE,
   type Space,
 } from '../../src/index.ts';
-import { DESIGNS, expectError, expectFault, expectNothingLeft, layout, map, PAGE, PRIVATE, RW, withMachine } from '../support.ts';
+import {
+  DESIGNS,
+  expectError,
+  expectFault,
+  expectNothingLeft,
+  layout,
+  map,
+  PAGE,
+  PRIVATE,
+  RW,
+  withMachine,
+} from '../support.ts';
 
 /** A base that nothing else uses. */
 const BASE = 2 ** 40;
@@ -335,7 +346,9 @@ test('a space has 65530 mappings, the next is ENOMEM, also as a split, and chang
   expectError('ENOMEM', () => space.mmap({ length: PAGE, prot: PROT_READ, flags: PRIVATE }));
   expectError('ENOMEM', () => space.munmap(big + PAGE, PAGE));
   expectError('ENOMEM', () => space.mprotect(big + PAGE, PAGE, PROT_READ));
-  expectError('ENOMEM', () => space.mmap({ addr: big + PAGE, length: PAGE, prot: PROT_READ, flags: PRIVATE | MAP_FIXED }));
+  expectError('ENOMEM', () =>
+    space.mmap({ addr: big + PAGE, length: PAGE, prot: PROT_READ, flags: PRIVATE | MAP_FIXED }),
+  );
   expect(space.sequence()).toBe(sequence);
   space.munmap(at(0), PAGE);
   space.munmap(at(2), PAGE);
@@ -358,5 +371,7 @@ test('a machine of the smallest size works', () => {
 });
 
 test('the flags MAP_PRIVATE and MAP_SHARED have the numbers of Linux', () => {
-  expect([MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS, MAP_FIXED_NOREPLACE]).toEqual([1, 2, 0x10, 0x20, 0x100000]);
+  expect([MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS, MAP_FIXED_NOREPLACE]).toEqual([
+    1, 2, 0x10, 0x20, 0x100000,
+  ]);
 });

@@ -176,7 +176,12 @@ describe.each(DESIGNS)('machines under %s', (design) => {
     const space = machine.createSpace();
     const at = map(space, 1);
     machine.kernel.words[H_POISON] = 1;
-    for (const call of [() => space.load8(at), () => map(space, 1), () => machine.createSpace(), () => machine.drain()]) {
+    for (const call of [
+      () => space.load8(at),
+      () => map(space, 1),
+      () => machine.createSpace(),
+      () => machine.drain(),
+    ]) {
       expect(call).toThrow(/poisoned by cpu 0/);
     }
     machine.kernel.words[H_POISON] = 0;

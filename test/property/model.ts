@@ -127,7 +127,8 @@ export class Model {
     const one = this.pages.get(page);
     if (one === undefined) return 'SEGV_MAPERR';
     if ((write ? one.prot & PROT_WRITE : one.prot) === 0) return 'SEGV_ACCERR';
-    if (one.bytes === undefined && one.file !== undefined && one.index * PAGE >= one.file.bytes.length) return 'BUS_ADRERR';
+    if (one.bytes === undefined && one.file !== undefined && one.index * PAGE >= one.file.bytes.length)
+      return 'BUS_ADRERR';
     return undefined;
   }
 

@@ -8,13 +8,17 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
+  createMachine,
+  type DesignName,
   MAP_ANONYMOUS,
   MAP_FIXED,
   MAP_FIXED_NOREPLACE,
   MAP_NORESERVE,
   MAP_PRIVATE,
   MAP_SHARED,
+  type Machine,
   type MappedFile,
+  MiB,
   PROT_EXEC,
   PROT_NONE,
   PROT_READ,
@@ -23,14 +27,14 @@ import {
   type Space,
   VmError,
 } from '../../src/index.ts';
-import { type Bench, closing, DESIGNS, pattern, withMachine } from '../support.ts';
+import { collectMachines, DESIGNS, expectNothingLeft, pattern } from '../support.ts';
 import { Model, type ModelFile, type Reason } from './model.ts';
 
 const PAGE = 4096;
 const BASE = 2 ** 32 / PAGE - 20; // page numbers on both sides of 2^32 bytes
-const SEED = Number(process.env['VMSPACE_SEED'] ?? 20090810);
-const RUNS = Number(process.env['VMSPACE_RUNS'] ?? 250);
-const PATH = process.env['VMSPACE_PATH'];
+const SEED = Number(process.env.VMSPACE_SEED ?? 20090810);
+const RUNS = Number(process.env.VMSPACE_RUNS ?? 400);
+const PATH = process.env.VMSPACE_PATH;
 
 registerBacking('property-file', (options, size) => {
   const bytes = pattern(size, (options as { seed: number }).seed);
@@ -49,22 +53,47 @@ registerBacking('property-file', (options, size) => {
 });
 
 type Kind = 'private' | 'shared' | 'noreserve' | 'file' | 'file-shared';
-type Op =
-  | {
-      readonly call: 'mmap';
-      readonly how: 'hint' | 'fixed' | 'noreplace' | 'anywhere';
-      readonly page: number;
-      readonly pages: number;
-      readonly prot: number;
-      readonly kind: Kind;
-      readonly file: number;
-      readonly index: number;
-    }
-  | { readonly call: 'munmap'; readonly page: number; readonly pages: number }
-  | { readonly call: 'mprotect'; readonly page: number; readonly pages: number; readonly prot: number }
-  | { readonly call: 'load' | 'store'; readonly at: number; readonly size: 1 | 2 | 4 | 8; readonly value: number; readonly inside: boolean }
-  | { readonly call: 'fill' | 'write' | 'read'; readonly at: number; readonly length: number; readonly value: number }
-  | { readonly call: 'copy'; readonly at: number; readonly from: number; readonly length: number };
+interface MmapOp {
+  readonly call: 'mmap';
+  readonly how: 'hint' | 'fixed' | 'noreplace' | 'anywhere';
+  readonly page: number;
+  readonly pages: number;
+  readonly prot: number;
+  readonly kind: Kind;
+  readonly file: number;
+  readonly index: number;
+}
+interface MunmapOp {
+  readonly call: 'munmap';
+  readonly page: number;
+  readonly pages: number;
+}
+interface ProtectOp {
+  readonly call: 'mprotect';
+  readonly page: number;
+  readonly pages: number;
+  readonly prot: number;
+}
+interface AccessOp {
+  readonly call: 'load' | 'store';
+  readonly at: number;
+  readonly size: 1 | 2 | 4 | 8;
+  readonly value: number;
+  readonly inside: boolean;
+}
+interface BulkOp {
+  readonly call: 'fill' | 'write' | 'read';
+  readonly at: number;
+  readonly length: number;
+  readonly value: number;
+}
+interface CopyOp {
+  readonly call: 'copy';
+  readonly at: number;
+  readonly from: number;
+  readonly length: number;
+}
+type Op = MmapOp | MunmapOp | ProtectOp | AccessOp | BulkOp | CopyOp;
 
 interface World {
   readonly space: Space;
@@ -95,7 +124,10 @@ function ops({ window, filePages, hows }: Setting): fc.Arbitrary<Op[]> {
     fc.tuple(page, fc.integer({ min: -9, max: 9 })).map(([p, delta]) => Math.max(0, p * PAGE + delta)),
   );
   const value = fc.nat(255);
-  const length = fc.oneof(fc.nat(3 * PAGE), fc.integer({ min: 0, max: 5 }).map((n) => n * PAGE));
+  const length = fc.oneof(
+    fc.nat(3 * PAGE),
+    fc.integer({ min: 0, max: 5 }).map((n) => n * PAGE),
+  );
   const mmap = fc.record({
     call: fc.constant('mmap' as const),
     how: fc.constantFrom(...hows),
@@ -118,7 +150,15 @@ function ops({ window, filePages, hows }: Setting): fc.Arbitrary<Op[]> {
     { weight: 2, arbitrary: fc.record({ call: fc.constant('munmap' as const), page, pages }) },
     { weight: 3, arbitrary: fc.record({ call: fc.constant('mprotect' as const), page, pages, prot }) },
     { weight: 6, arbitrary: access },
-    { weight: 3, arbitrary: fc.record({ call: fc.constantFrom('fill' as const, 'write' as const, 'read' as const), at, length, value }) },
+    {
+      weight: 3,
+      arbitrary: fc.record({
+        call: fc.constantFrom('fill' as const, 'write' as const, 'read' as const),
+        at,
+        length,
+        value,
+      }),
+    },
     { weight: 2, arbitrary: fc.record({ call: fc.constant('copy' as const), at, from: at, length }) },
   );
   return fc.array(op, { minLength: 5, maxLength: 60, size: 'max' });
@@ -128,20 +168,23 @@ function step(world: World, op: Op): void {
   if (op.call === 'mmap') mmap(world, op);
   else if (op.call === 'munmap') munmap(world, op);
   else if (op.call === 'mprotect') mprotect(world, op);
-  else if (op.call === 'load' || op.call === 'store') access(world, op);
   else if (op.call === 'copy') copy(world, op);
-  else bulk(world, op);
+  else if ('length' in op) bulk(world, op);
+  else access(world, op);
 }
 
 const address = (page: number): number => (BASE + page) * PAGE;
 
-function mmap({ space, model, files }: World, op: Op & { call: 'mmap' }): void {
+function mmap({ space, model, files }: World, op: MmapOp): void {
   const shared = op.kind === 'shared' || op.kind === 'file-shared';
   const file = op.kind === 'file' || op.kind === 'file-shared' ? files[op.file] : undefined;
   const how = { hint: 0, anywhere: 0, fixed: MAP_FIXED, noreplace: MAP_FIXED_NOREPLACE }[op.how];
   const noreserve = op.kind === 'noreserve';
   const flags =
-    how | (shared ? MAP_SHARED : MAP_PRIVATE) | (file === undefined ? MAP_ANONYMOUS : 0) | (noreserve ? MAP_NORESERVE : 0);
+    how |
+    (shared ? MAP_SHARED : MAP_PRIVATE) |
+    (file === undefined ? MAP_ANONYMOUS : 0) |
+    (noreserve ? MAP_NORESERVE : 0);
   const call = (): number =>
     space.mmap({
       addr: op.how === 'anywhere' ? 0 : address(op.page),
@@ -152,8 +195,14 @@ function mmap({ space, model, files }: World, op: Op & { call: 'mmap' }): void {
       offset: file === undefined ? 0 : op.index * PAGE,
     });
   const free = model.isFree(BASE + op.page, op.pages);
-  if (shared && file !== undefined && (op.prot & PROT_WRITE) !== 0) return expectCode('EACCES', call);
-  if (op.how === 'noreplace' && !free) return expectCode('EEXIST', call);
+  if (shared && file !== undefined && (op.prot & PROT_WRITE) !== 0) {
+    expectCode('EACCES', call);
+    return;
+  }
+  if (op.how === 'noreplace' && !free) {
+    expectCode('EEXIST', call);
+    return;
+  }
   const got = call();
   const binding = op.how === 'fixed' || op.how === 'noreplace' || (op.how === 'hint' && free);
   if (binding) expect(got).toBe(address(op.page));
@@ -163,24 +212,26 @@ function mmap({ space, model, files }: World, op: Op & { call: 'mmap' }): void {
   model.map({ page, pages, prot, shared, noreserve, file: file?.model, index });
 }
 
-function munmap({ space, model }: World, { page, pages }: Op & { call: 'munmap' }): void {
+function munmap({ space, model }: World, { page, pages }: MunmapOp): void {
   space.munmap(address(page), pages * PAGE);
   model.unmap(BASE + page, pages);
 }
 
-function mprotect({ space, model }: World, { page, pages, prot }: Op & { call: 'mprotect' }): void {
+function mprotect({ space, model }: World, { page, pages, prot }: ProtectOp): void {
   const call = (): void => space.mprotect(address(page), pages * PAGE, prot);
   const expected = model.protect(BASE + page, pages, prot);
   if (expected === 'done') call();
   else expectCode(expected, call);
 }
 
-function access({ space, model }: World, { call, at: offset, size, value, inside }: Op & { call: 'load' | 'store' }): void {
+function access({ space, model }: World, { call, at: offset, size, value, inside }: AccessOp): void {
   const at = address(0) + offset;
   const refused = model.firstRefusal(at, size, call === 'store');
   const word = Math.imul(value + 1, 0x01030507);
   const scratch = new DataView(new ArrayBuffer(8));
-  const run = (m: Pick<Space, 'load8' | 'load16' | 'load32' | 'loadI64' | 'store8' | 'store16' | 'store32' | 'storeI64'>): void => {
+  const run = (
+    m: Pick<Space, 'load8' | 'load16' | 'load32' | 'loadI64' | 'store8' | 'store16' | 'store32' | 'storeI64'>,
+  ): void => {
     if (call === 'store') {
       if (size === 1) m.store8(at, word);
       else if (size === 2) m.store16(at, word);
@@ -192,7 +243,10 @@ function access({ space, model }: World, { call, at: offset, size, value, inside
     else scratch.setBigInt64(0, m.loadI64(at), true);
   };
   const go = (): void => (inside ? space.run(run) : run(space));
-  if (refused !== undefined) return expectReason(refused.reason, go);
+  if (refused !== undefined) {
+    expectReason(refused.reason, go);
+    return;
+  }
   go();
   if (call === 'store') {
     scratch.setBigInt64(0, BigInt(word), true);
@@ -202,7 +256,7 @@ function access({ space, model }: World, { call, at: offset, size, value, inside
   }
 }
 
-function bulk({ space, model }: World, { call, at: offset, length, value }: Op & { call: 'fill' | 'write' | 'read' }): void {
+function bulk({ space, model }: World, { call, at: offset, length, value }: BulkOp): void {
   const at = address(0) + offset;
   const refused = model.firstRefusal(at, length, call !== 'read');
   const buffer = call === 'write' ? pattern(length, value) : new Uint8Array(length);
@@ -210,14 +264,20 @@ function bulk({ space, model }: World, { call, at: offset, length, value }: Op &
     if (call === 'read') return space.read(at, buffer);
     return call === 'fill' ? space.fill(at, length, value) : space.write(at, buffer);
   };
-  if (refused !== undefined && refused.address === at) return expectReason(refused.reason, go);
+  if (refused !== undefined && refused.address === at) {
+    expectReason(refused.reason, go);
+    return;
+  }
   const done = refused === undefined ? length : refused.address - at;
   expect(go()).toBe(done);
-  if (call === 'read') return expectSame(buffer.subarray(0, done), model.read(at, done));
+  if (call === 'read') {
+    expectSame(buffer.subarray(0, done), model.read(at, done));
+    return;
+  }
   model.write(at, call === 'fill' ? new Uint8Array(done).fill(value) : buffer.subarray(0, done));
 }
 
-function copy({ space, model }: World, { at: target, from, length }: Op & { call: 'copy' }): void {
+function copy({ space, model }: World, { at: target, from, length }: CopyOp): void {
   const to = address(0) + target;
   const source = address(0) + from;
   const go = (): number => space.copy(to, source, length);
@@ -225,7 +285,10 @@ function copy({ space, model }: World, { at: target, from, length }: Op & { call
   const reads = model.firstRefusal(source, length, false);
   if (to > source && to < source + length) {
     const refused = writes ?? reads;
-    if (refused !== undefined) return expectReason(refused.reason, go);
+    if (refused !== undefined) {
+      expectReason(refused.reason, go);
+      return;
+    }
     expect(go()).toBe(length);
     model.write(to, model.read(source, length));
     return;
@@ -233,7 +296,10 @@ function copy({ space, model }: World, { at: target, from, length }: Op & { call
   const writable = writes === undefined ? length : writes.address - to;
   const readable = reads === undefined ? length : reads.address - source;
   const done = Math.min(writable, readable);
-  if (done === 0 && length > 0) return expectReason((writable === 0 ? writes : reads)?.reason as Reason, go);
+  if (done === 0 && length > 0) {
+    expectReason((writable === 0 ? writes : reads)?.reason as Reason, go);
+    return;
+  }
   expect(go()).toBe(done);
   model.write(to, model.read(source, done));
 }
@@ -269,7 +335,9 @@ function expectSame(got: Uint8Array, expected: Uint8Array): void {
 function expectSameLayout({ space, model, files }: World): void {
   space.validate();
   const modelOf = new Map(files.map(({ real, model: file }) => [real.id, file]));
-  const got = space.maps().map((line) => ({ ...line, file: line.file === undefined ? undefined : modelOf.get(line.file) }));
+  const got = space
+    .maps()
+    .map((line) => ({ ...line, file: line.file === undefined ? undefined : modelOf.get(line.file) }));
   const expected = model.layout();
   const same =
     got.length === expected.length &&
@@ -311,38 +379,56 @@ function expectSameBytes({ space, model }: World): void {
   }
 }
 
-function play(bench: Bench, setting: Setting, list: readonly Op[]): void {
+function play(machine: Machine, setting: Setting, list: readonly Op[]): void {
+  const space = machine.createSpace();
   const files = setting.filePages.map((pages, i) => {
     const bytes = pattern(pages * PAGE - i * 1000, i + 1);
-    const options = { seed: i + 1 };
-    const real = closing(bench.machine, bench.machine.createFile('property-file', options, bytes.length));
-    return { real, model: { bytes } };
+    return { real: machine.createFile('property-file', { seed: i + 1 }, bytes.length), model: { bytes } };
   });
-  const world: World = { space: bench.space, model: new Model(), files };
+  const world: World = { space, model: new Model(), files };
   for (const op of list) {
     step(world, op);
     expectSameLayout(world);
   }
   expectSameBytes(world);
   expectSameLayout(world);
+  for (const { real } of files) real.close();
+  space.close();
 }
 
 const PARAMETERS = { seed: SEED, numRuns: RUNS, ...(PATH === undefined ? {} : { path: PATH, endOnFailure: true }) };
 
+/** One machine for all sequences, as long as they go well: whatever one leaves behind is the next one's to start with. */
+function checkAll(options: { design: DesignName; memory: number }, setting: Setting): void {
+  let machine: Machine | undefined;
+  fc.assert(
+    fc.property(ops(setting), (list) => {
+      if (machine === undefined) {
+        collectMachines();
+        machine = createMachine({ stallTimeout: 2000, ...options });
+      }
+      try {
+        play(machine, setting, list);
+        expectNothingLeft(machine);
+      } catch (error) {
+        machine.close();
+        machine = undefined;
+        throw error;
+      }
+    }),
+    PARAMETERS,
+  );
+  machine?.close();
+}
+
 describe.each(DESIGNS)('random calls under %s', (design) => {
   test('do what the model says', () => {
-    const setting: Setting = { window: 64, filePages: [12, 5], hows: ['hint', 'fixed', 'fixed', 'noreplace', 'anywhere'] };
-    fc.assert(
-      fc.property(ops(setting), (list) => withMachine({ design }, (bench) => play(bench, setting, list))),
-      PARAMETERS,
-    );
+    const hows = ['hint', 'fixed', 'fixed', 'noreplace', 'anywhere'] as const;
+    checkAll({ design, memory: 4 * MiB }, { window: 64, filePages: [12, 5], hows });
   });
 
   test('do what the model says while memory is short and file pages come and go', () => {
-    const setting: Setting = { window: 30, filePages: [40, 25], hows: ['fixed', 'fixed', 'noreplace'] };
-    fc.assert(
-      fc.property(ops(setting), (list) => withMachine({ design, memory: 64 * PAGE }, (bench) => play(bench, setting, list))),
-      PARAMETERS,
-    );
+    const hows = ['fixed', 'fixed', 'noreplace'] as const;
+    checkAll({ design, memory: 64 * PAGE }, { window: 30, filePages: [40, 25], hows });
   });
 });

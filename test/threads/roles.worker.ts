@@ -225,7 +225,39 @@ function bump(word: number): void {
   space.notify(word);
 }
 
+/** Anything, anywhere in the window, until somebody terminates the thread. Errors of the kind that it may get are its business. */
+function mischief(): void {
+  const bytes = new Uint8Array(3 * PAGE);
+  while (!stopped()) {
+    const first = random(data.pages);
+    const at = data.at + first * PAGE;
+    const length = (1 + random(Math.min(8, data.pages - first))) * PAGE;
+    try {
+      step(random(9), at, length, bytes);
+      checks++;
+    } catch (error) {
+      const code = (error as { code?: string }).code;
+      if (code !== 'EFAULT' && code !== 'ENOMEM' && code !== 'EEXIST') throw error;
+    }
+  }
+}
+
+function step(what: number, at: number, length: number, bytes: Uint8Array): void {
+  if (what === 0) space.mmap({ addr: at, length, prot: RW, flags: ANONYMOUS | MAP_FIXED });
+  else if (what === 1) space.munmap(at, length);
+  else if (what === 2) space.mprotect(at, length, random(2) === 0 ? PROT_READ : RW);
+  else if (what === 3) space.fill(at, length, 7);
+  else if (what === 4) space.read(data.other + random(FILE_PAGES - 4) * PAGE, bytes);
+  else if (what === 5) space.wait(at, 0, 1);
+  else if (what === 6) space.munmap(space.mmap({ length, prot: RW, flags: ANONYMOUS }), length);
+  else if (what === 7) space.run((m) => m.store32(at, m.load32(at + 4) + 1));
+  else space.load8(at);
+}
+
+const FILE_PAGES = 4096;
+
 const ROLES: Record<string, () => void> = {
+  mischief,
   mapper,
   reader,
   replacer,

@@ -17,8 +17,8 @@ export interface KillRequest {
   readonly stride: number;
   /** Milliseconds after which it is enough. */
   readonly budget: number;
-  /** The reaper dies too, before this access of its own; -1 for a reaper that lives. */
-  readonly reaperDies?: number | undefined;
+  /** The reaper dies too, at an access that this seed draws for each death. */
+  readonly reaperSeed?: number | undefined;
   /** Failures after which it is enough. */
   readonly maxFailures?: number | undefined;
 }
@@ -43,13 +43,14 @@ export function killEverywhere(request: KillRequest): KillReport {
   port.install();
   const { accesses, layouts } = rehearse(port, scenario);
   const failures: string[] = [];
+  const draw = request.reaperSeed === undefined ? undefined : seededDraws(request.reaperSeed);
   const until = performance.now() + request.budget;
   let deaths = 0;
   for (let fatal = request.first; fatal < accesses; fatal += request.stride) {
     if (performance.now() > until || failures.length >= (request.maxFailures ?? MAX_FAILURES)) break;
     if (deaths++ % 16 === 0) collectGarbage();
-    const found = dieOnce(port, scenario, fatal, layouts, request.reaperDies ?? -1);
-    if (found !== undefined) failures.push(`killed before access ${fatal} of ${accesses} (${port.place}): ${found}`);
+    const { place, problem } = dieOnce(port, scenario, fatal, layouts, draw);
+    if (problem !== undefined) failures.push(`killed before access ${fatal} of ${accesses} (${place}): ${problem}`);
   }
   return { accesses, deaths, failures };
 }
@@ -77,15 +78,24 @@ function prepare(scenario: Scenario): World {
   return world;
 }
 
-function dieOnce(port: Port, scenario: Scenario, fatal: number, layouts: Layouts, reaperDies: number): string | undefined {
+function dieOnce(
+  port: Port,
+  scenario: Scenario,
+  fatal: number,
+  layouts: Layouts,
+  draw: ((below: number) => number) | undefined,
+): { place: string; problem: string | undefined } {
   const world = prepare(scenario);
   const what: string[] = [];
+  let place = '';
   try {
     port.kill(fatal, () => scenario.act(world));
-    port.survive(() => {
-      if (reaperDies >= 0) what.push(...reapTwice(port, world, reaperDies));
-      else if (!world.survivor.reap(world.victim.cpu)) what.push('there was nobody to reap');
-    });
+    place = port.place;
+    if (draw === undefined) {
+      if (!port.survive(() => world.survivor.reap(world.victim.cpu))) what.push('there was nobody to reap');
+    } else {
+      place += `, its reaper ${reapTwice(port, world, draw)}`;
+    }
     port.survive(() => {
       what.push(...checkLayout(scenario, world, layouts));
       useAgain(scenario, world);
@@ -94,20 +104,32 @@ function dieOnce(port: Port, scenario: Scenario, fatal: number, layouts: Layouts
   } catch (error) {
     what.push(error instanceof Error ? (error.stack ?? error.message) : String(error));
   }
-  return what.length === 0 ? undefined : what.join('; ');
+  return { place, problem: what.length === 0 ? undefined : what.join('; ') };
 }
 
 /** A third thread reaps, and dies of it; the survivor is told of that death only. */
-function reapTwice(port: Port, { survivor, victim }: World, fatal: number): string[] {
+function reapTwice(port: Port, { survivor, victim }: World, draw: (below: number) => number): string {
   const reaper = anotherCpu(survivor);
+  const fatal = draw(REAP_ACCESSES);
   const lived = port.kill(fatal, () => void reaper.reap(victim.cpu));
-  const problems: string[] = [];
+  const where = lived ? 'lived' : `at ${fatal} (${port.place})`;
   port.survive(() => {
     if (lived) reaper.close();
-    else if (!survivor.reap(reaper.cpu)) problems.push('there was no reaper to reap');
-    survivor.reap(victim.cpu);
+    else survivor.reap(reaper.cpu);
+    survivor.reap(victim.cpu); // nobody is told of it unless the reaper died before it had begun
   });
-  return problems;
+  return where;
+}
+
+/** About as many as a reaper makes. */
+const REAP_ACCESSES = 3000;
+
+function seededDraws(seed: number): (below: number) => number {
+  let state = seed >>> 0;
+  return (below) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
 }
 
 function checkLayout(scenario: Scenario, { space }: World, layouts: Layouts): string[] {
