@@ -10,15 +10,21 @@ const WARM_UP_ROUNDS = 3;
 /** Enough pages for the faults of a run: each takes one that was never read. */
 export const SLOW_FILE_BYTES: number = 1024 * MiB;
 
-export function besideMapper(plan: Plan): Promise<Entry[]> {
-  return beside('fault.beside.mapper', 'pair', undefined, plan);
+export async function besideMapper(plan: Plan): Promise<Entry[]> {
+  const merging = await beside('fault.beside.mapper', 'pair', undefined, plan);
+  return [...merging, ...(await beside('fault.beside.mapper.apart', 'pair-apart', undefined, plan))];
 }
 
 export function besideIo(plan: Plan): Promise<Entry[]> {
   return inTempFolder((folder) => beside('fault.beside.io', 'io', sparseFile(folder, SLOW_FILE_BYTES), plan));
 }
 
-async function beside(name: string, other: 'pair' | 'io', path: string | undefined, plan: Plan): Promise<Entry[]> {
+async function beside(
+  name: string,
+  other: 'pair' | 'pair-apart' | 'io',
+  path: string | undefined,
+  plan: Plan,
+): Promise<Entry[]> {
   const crew = await Crew.start({ workers: [['fault'], [other]], memory: MEMORY, range: RANGE, path });
   const alone: number[] = [];
   const together: number[] = [];

@@ -13,6 +13,7 @@ export interface CrewData {
   readonly options: TaskOptions;
 }
 
+const STDERR = 2;
 const data = workerData as CrewData;
 const gate = openGate(data.gate);
 const { words, floats } = gate;
@@ -46,7 +47,7 @@ function runRound(index: number): void {
     floats.set([done, performance.now() - start, sampled], resultAt(data.worker));
   } catch (error) {
     // The main thread blocks: it would never see an 'error' event, nor print what we log.
-    writeSync(process.stderr.fd, `worker ${data.worker}, ${data.tasks[index]}: ${(error as Error).stack}\n`);
+    writeSync(STDERR, `worker ${data.worker}, ${data.tasks[index]}: ${(error as Error).stack}\n`);
     Atomics.store(words, FAILED, 1);
   }
   Atomics.add(words, DONE, 1);

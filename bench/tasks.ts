@@ -11,7 +11,8 @@ import {
   type Space,
 } from '../src/node.ts';
 
-export type TaskName = 'fault' | 'pair' | 'latency' | 'io';
+/** `pair-apart` maps with other rights than its neighbours have, so that no mapping ever merges with the one that faults. */
+export type TaskName = 'fault' | 'pair' | 'pair-apart' | 'latency' | 'io';
 
 export interface TaskOptions {
   /** The slow file of `io`. */
@@ -34,7 +35,9 @@ export function makeTask(name: TaskName, space: Space, options: TaskOptions): Ta
     case 'fault':
       return () => faultStep(space, options.range);
     case 'pair':
-      return () => pairStep(space);
+      return () => pairStep(space, ANONYMOUS);
+    case 'pair-apart':
+      return () => pairStep(space, { ...ANONYMOUS, prot: PROT_READ });
     case 'latency':
       return (sample) => latencyStep(space, sample);
     case 'io':
@@ -53,8 +56,8 @@ function touch(memory: Accessor, at: number, range: number): void {
   for (let offset = 0; offset < range; offset += PAGE_SIZE) memory.store8(at + offset, 1);
 }
 
-function pairStep(space: Space): number {
-  for (let i = 0; i < PAIRS; i++) space.munmap(space.mmap({ length: PAGE_SIZE, ...ANONYMOUS }), PAGE_SIZE);
+function pairStep(space: Space, kind: typeof ANONYMOUS): number {
+  for (let i = 0; i < PAIRS; i++) space.munmap(space.mmap({ length: PAGE_SIZE, ...kind }), PAGE_SIZE);
   return PAIRS;
 }
 

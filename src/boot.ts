@@ -40,6 +40,7 @@ import {
   H_FRAMES,
   H_ID_HIGH,
   H_ID_LOW,
+  H_IO_MS,
   H_MAGIC,
   H_SHARED,
   H_STALL_MS,
@@ -60,7 +61,12 @@ import { VmaTable } from './vma/vma-table.ts';
 export type MemoryBuffer = SharedArrayBuffer | ArrayBuffer;
 
 /** Lays out the control memory of a new machine. Throws ENOMEM when the host gives no memory. */
-export function makeControl(frames: number, shared: boolean, design: FaultProtocol, stallMs: number): MemoryBuffer {
+export function makeControl(
+  frames: number,
+  shared: boolean,
+  design: FaultProtocol,
+  limits: { readonly stallTimeout: number; readonly ioTimeout: number },
+): MemoryBuffer {
   if (frames < MIN_FRAMES || frames > MAX_FRAMES) {
     const limits = `${MIN_FRAMES * PAGE_SIZE} and ${MAX_FRAMES * PAGE_SIZE}`;
     throw new VmError('EINVAL', 'createMachine', `memory must be between ${limits} bytes, got ${frames * PAGE_SIZE}`);
@@ -76,7 +82,8 @@ export function makeControl(frames: number, shared: boolean, design: FaultProtoc
   poke(words, H_ID_HIGH, identity[1] as number);
   poke(words, H_DESIGN, design.id);
   poke(words, H_SHARED, shared ? 1 : 0);
-  poke(words, H_STALL_MS, stallMs);
+  poke(words, H_STALL_MS, limits.stallTimeout);
+  poke(words, H_IO_MS, limits.ioTimeout);
   poke(words, EPOCH, 2);
   poke(words, FRAME_BUMP, 1); // frame 0 is the zero page
   poke(words, TABLE_BUMP, 0);

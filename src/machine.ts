@@ -46,6 +46,8 @@ export interface MachineOptions {
   readonly design?: DesignName | undefined;
   /** Milliseconds after which waiting for another thread (never for I/O) is an ETIMEDOUT. Default 10,000. */
   readonly stallTimeout?: number | undefined;
+  /** Milliseconds after which waiting for another thread's read of a page is an ETIMEDOUT. Default 60,000. */
+  readonly ioTimeout?: number | undefined;
 }
 
 /** What `attachMachine` takes. Survives structured cloning. */
@@ -72,7 +74,10 @@ export interface MachineCounters extends Counters {
   readonly histograms: Record<HistogramName, number[]>;
 }
 
+/** Milliseconds until a death that could not be dealt with is tried again. */
+const REAP_RETRY_MS = 50;
 const DEFAULT_STALL_MS = 10_000;
+const DEFAULT_IO_MS = 60_000;
 const machines = new Map<string, Machine>();
 /** The host's number for the calling thread: worker_threads' threadId in Node, 0 elsewhere. No import: browsers have none. */
 function threadNumber(): number {
@@ -95,6 +100,7 @@ export class Machine {
   readonly #key: string;
   readonly #spaces = new Map<number, Space>();
   readonly #files = new Map<number, Set<MappedFile>>();
+  readonly #deadThreads = new Set<number>();
   #closed = false;
 
   /** Internal: use `createMachine` or `attachMachine`. */
@@ -245,7 +251,22 @@ export class Machine {
     if (typeof thread !== 'number' || thread < 0 || typeof worker.once !== 'function') {
       throw new VmError('EINVAL', 'watch', 'not a running Worker of node:worker_threads');
     }
-    worker.once('exit', () => this.reapThread(thread));
+    worker.once('exit', () => this.#reapSoon(thread));
+  }
+
+  /** One death may need another to be reaped first (its locks): those that fail are tried again, also after the next. */
+  #reapSoon(thread: number): void {
+    this.#deadThreads.add(thread);
+    if (this.#closed) return;
+    for (const dead of [...this.#deadThreads]) {
+      try {
+        this.reapThread(dead);
+        this.#deadThreads.delete(dead);
+      } catch (error) {
+        if (!(error instanceof VmError)) throw error;
+      }
+    }
+    if (this.#deadThreads.size > 0) setTimeout(() => this.#reapSoon(thread), REAP_RETRY_MS);
   }
 
   /** Internal: reaps every cpu of the host's thread `thread`; the number reaped. */
@@ -330,22 +351,17 @@ export function createMachine(options: MachineOptions): Machine {
   if (typeof options !== 'object' || options === null) {
     throw new VmError('EINVAL', 'createMachine', 'options must be an object with memory');
   }
-  const { shared = true, stallTimeout = DEFAULT_STALL_MS, design: name = 'rcu' } = options;
+  const { shared = true, stallTimeout = DEFAULT_STALL_MS, ioTimeout = DEFAULT_IO_MS, design: name = 'rcu' } = options;
   const design = designByName(name);
   if (design === undefined) {
-    throw new VmError(
-      'EINVAL',
-      'createMachine',
-      `design must be one of ${DESIGN_NAMES.join(', ')}, got ${show(name)}`,
-    );
+    throw new VmError('EINVAL', 'createMachine', `design must be one of ${DESIGN_NAMES.join(', ')}, got ${show(name)}`);
   }
   if (typeof shared !== 'boolean') throw new VmError('EINVAL', 'createMachine', 'shared must be true or false');
-  if (!Number.isSafeInteger(stallTimeout) || stallTimeout < 1 || stallTimeout > 2 ** 31 - 1) {
-    throw new VmError('EINVAL', 'createMachine', 'stallTimeout must be a whole number of milliseconds, 1 at least');
-  }
+  checkMilliseconds(stallTimeout, 'stallTimeout');
+  checkMilliseconds(ioTimeout, 'ioTimeout');
   const wanted = frameBuffer(options.memory, shared);
   const frameBytes = Math.floor(wanted.bytes / PAGE_SIZE) * PAGE_SIZE;
-  const control = makeControl(frameBytes / PAGE_SIZE, shared, design, stallTimeout);
+  const control = makeControl(frameBytes / PAGE_SIZE, shared, design, { stallTimeout, ioTimeout });
   const frames = wanted.buffer ?? allocate(frameBytes, shared);
   if (wanted.buffer !== undefined) new Uint8Array(frames, 0, PAGE_SIZE).fill(0); // frame 0 is the zero page
   return attachMachine({ kind: 'vmspace.machine', version: LAYOUT_VERSION, control, frames, frameBytes });
@@ -377,6 +393,11 @@ export function machineOf(space: Space): Machine {
   const machine = machines.get(machineKey(new Int32Array(space.handle.control)));
   if (machine === undefined) throw new VmError('EBADF', 'machineOf', 'this thread has closed the machine');
   return machine;
+}
+
+function checkMilliseconds(value: unknown, what: string): void {
+  if (Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) <= 2 ** 31 - 1) return;
+  throw new VmError('EINVAL', 'createMachine', `${what} must be a whole number of milliseconds, 1 at least`);
 }
 
 function frameBuffer(memory: unknown, shared: boolean): { bytes: number; buffer: MemoryBuffer | undefined } {

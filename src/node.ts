@@ -2,8 +2,8 @@
 import { closeSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { registerBacking } from './backing/backing.ts';
 import { checkObject, show } from './arguments.ts';
+import { registerBacking } from './backing/backing.ts';
 import { descriptorBacking, NODE_FILE, nodeFileBacking, openRegular } from './backing/node-file.ts';
 import { SLOW_FILE, slowFileBacking } from './backing/slow-file.ts';
 import { VmError } from './base/errors.ts';

@@ -63,7 +63,9 @@ export function reapThread(k: Kernel, thread: number): number {
 /** Requires: outside sections, nothing held. False if the cpu is not attached, or somebody else is reaping it. */
 export function reapCpu(k: Kernel, id: number): boolean {
   if (id >= MAX_CPUS) throw new VmError('EINVAL', 'reap', `there is no cpu ${id}`);
-  if (cas(k.words, cpuSlot(id) + C_STATE, CPU_ATTACHED, deadIn(k.cpu.tag)) !== CPU_ATTACHED) return false;
+  const was = cas(k.words, cpuSlot(id) + C_STATE, CPU_ATTACHED, deadIn(k.cpu.tag));
+  // A reaping that ended in an error (another dead thread's lock, no memory) is begun again: every step is idempotent.
+  if (was !== CPU_ATTACHED && was !== deadIn(k.cpu.tag)) return false;
   const dead = [id, ...corpsesOf(k, id + 1)];
   for (const each of dead) store(k.words, cpuSlot(each) + C_SLOT, 0);
   for (const each of dead) releaseSpinlocks(k, each);

@@ -64,7 +64,12 @@ export function futexNotify({ k, view, translator }: FutexParts, address: number
  * The translation is made before the bucket's lock is taken, so under the lock the generation is looked at again: if the page has
  * been replaced, a write to the new one may have been notified already.
  */
-function enqueue({ k, view, translator, words }: FutexParts, shared: boolean, address: number, expected: number): boolean {
+function enqueue(
+  { k, view, translator, words }: FutexParts,
+  shared: boolean,
+  address: number,
+  expected: number,
+): boolean {
   for (;;) {
     const at = translator.translate(address, false, 'wait') / 4;
     const key = keyOf(k, view, address, 'wait');

@@ -2,7 +2,7 @@
  * Open files and their I/O. `fetch` is the only place that calls a file system: the calling thread holds the locks of the
  * pages it fills and nothing else.
  */
-import { add, load, peek, peekF64, poke, pokeF64, store } from '#atomics';
+import { add, load, now, peek, peekF64, poke, pokeF64, store } from '#atomics';
 import { doingIo } from '#lockdep';
 import { oops } from '../base/assert.ts';
 import type { MappingRef, PageRef, Pfn } from '../base/brands.ts';
@@ -218,7 +218,7 @@ export class Files {
    * the backing threw (the pages are then as if never asked for), ENOMEM, WouldBlock.
    */
   fetch(mapping: MappingRef, index: number): PageRef {
-    for (;;) {
+    for (let since = 0; ; ) {
       const page = this._cache.lookup(mapping, index);
       if (page === NONE) {
         const read = this._readNew(mapping, index);
@@ -227,7 +227,8 @@ export class Files {
       }
       if (!pageTryLock(this._cpu, page)) {
         this._cpu.count(COUNTER['io.waits']);
-        pageWait(this._cpu, page);
+        since = since === 0 ? now() : since;
+        pageWait(this._cpu, page, since);
         continue;
       }
       if (this._cache.holds(page, mapping, index) && this._cache.isUptodate(page)) {

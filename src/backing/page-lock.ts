@@ -26,10 +26,11 @@ export function pageTryLock(cpu: Cpu, page: PageRef): boolean {
 }
 
 /**
- * Sleeps until the lock is free once; the caller looks everything up again and tries. A page in I/O may stay locked for as
- * long as its file system takes, so there is no stall limit unless the owner is not doing I/O any more.
+ * Sleeps until the lock is free, or a moment; the caller looks everything up again and tries. A page in I/O stays locked for as
+ * long as its file system takes. Throws ETIMEDOUT when the caller has waited since `since` for longer than the machine's I/O
+ * limit: a reader that died and was not reaped must not hang the others.
  */
-export function pageWait(cpu: Cpu, page: PageRef): void {
+export function pageWait(cpu: Cpu, page: PageRef, since: number): void {
   const { words } = cpu;
   for (let i = 0; i < SPIN_LIMIT; i++) {
     if (load(words, page + P_LOCK) === 0) return;
@@ -37,7 +38,7 @@ export function pageWait(cpu: Cpu, page: PageRef): void {
   }
   if (!cpu.canBlock) throw new WouldBlock('fault', 'a page that another thread is reading');
   mightSleep(cpu, 'a page lock');
-  const since = now();
+  const began = now();
   cpu.count(COUNTER['lock.page.waits']);
   const seen = load(words, page + P_LOCK);
   if (seen !== 0 && ((seen & WAITED) !== 0 || cas(words, page + P_LOCK, seen, seen | WAITED) === seen)) {
@@ -46,7 +47,10 @@ export function pageWait(cpu: Cpu, page: PageRef): void {
     }
     wait(words, page + P_LOCK, seen | WAITED, PARK_MS);
   }
-  cpu.countWait(2, since);
+  cpu.countWait(2, began);
+  if (now() - since <= cpu.ioLimit) return;
+  const owner = (load(words, page + P_LOCK) & OWNER_MASK) - 1;
+  throw new VmError('ETIMEDOUT', 'fault', `cpu ${owner} has been reading a page of the file for ${cpu.ioLimit} ms`);
 }
 
 export function pageUnlock(cpu: Cpu, page: PageRef): void {

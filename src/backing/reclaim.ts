@@ -18,7 +18,7 @@ import type { Rmap } from '../paging/rmap.ts';
 import type { Tables } from '../paging/tables.ts';
 import { CLOCK_HAND, FRAME_BUMP } from '../sync/control.layout.ts';
 import type { Cpu } from '../sync/cpu.ts';
-import type { Rcu, Reclaimer, SectionClient } from '../sync/rcu.ts';
+import type { Rcu, Reclaimer } from '../sync/rcu.ts';
 import { COUNTER } from '../trace/counters.ts';
 import type { PageCache } from './page-cache.ts';
 import { pageTryLock, pageUnlock } from './page-lock.ts';
@@ -26,14 +26,6 @@ import { pageTryLock, pageUnlock } from './page-lock.ts';
 /** The hand moves in steps of this many records, so that two reclaimers do not look at the same ones. */
 const HAND_STEP = 16;
 const NO_FRAME = 0 as Pfn;
-
-/** Keeps leaves from being reused while a reverse-map walk looks at them. */
-class WalkSection implements SectionClient {
-  sectionDepth = 0;
-  readonly sectionMm: number = 0;
-  revalidate(): void {}
-  deactivate(): void {}
-}
 
 export class Reclaim {
   private readonly _cpu: Cpu;
@@ -43,7 +35,6 @@ export class Reclaim {
   private readonly _rmap: Rmap;
   private readonly _cache: PageCache;
   private readonly _retireKind: number;
-  private readonly _section = new WalkSection();
   private readonly _lowWater: number;
 
   constructor(cpu: Cpu, rcu: Rcu, frames: Frames, tables: Tables, rmap: Rmap, cache: PageCache, retireKind: number) {
@@ -129,17 +120,12 @@ export class Reclaim {
 
   private _tryPage(page: PageRef): boolean {
     if (!pageTryLock(this._cpu, page)) return false;
-    this._rcu.enter(this._section);
-    try {
-      if (!this._isCandidate(page) || this._wasUsed(page) || !this._unmap(page) || !this._freeze(page)) {
-        pageUnlock(this._cpu, page);
-        return false;
-      }
-    } finally {
-      this._rcu.leave(this._section);
-    }
-    this.drop(page);
-    return true;
+    const free = this._rcu.walking(
+      () => this._isCandidate(page) && !this._wasUsed(page) && this._unmap(page) && this._freeze(page),
+    );
+    if (free) this.drop(page);
+    else pageUnlock(this._cpu, page);
+    return free;
   }
 
   /** Requires: page lock. */

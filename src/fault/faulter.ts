@@ -106,6 +106,8 @@ export class Faulter {
 
   private _sleepFor(outcome: number, address: number, access: string): void {
     const { k } = this;
+    // The layout may have changed since the page was locked: no sleep with the lock of a page that is not of this mapping.
+    if (k.vmas.mapping(this.vma) !== this.mapping) this._dropHeld();
     let failure: { readonly error: unknown } | undefined; // what was thrown may itself be undefined
     const ran = this.protocol.sleep(k, this.mm, this.vma, () => {
       try {

@@ -2,7 +2,7 @@
  * Frames: the pool under one lock, a private cache per cpu. Frame 0 is the shared zero page and is never handed out, so a pfn
  * of 0 says "none".
  */
-import { fillData, load, moveData, peek, poke, setBytes, store } from '#atomics';
+import { cas, fillData, load, moveData, peek, poke, setBytes, store } from '#atomics';
 import { oops } from '../base/assert.ts';
 import type { PageRef, Pfn } from '../base/brands.ts';
 import { PAGE_SIZE } from '../base/limits.ts';
@@ -13,7 +13,17 @@ import { CLASS_FRAMES } from '../sync/lock-classes.ts';
 import { spinLock, spinReap, spinUnlock } from '../sync/spinlock.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { CACHED, FREE, LIVE, OWNED, ownedBy, RETIRED, stateKind, stateTag } from './ownership.ts';
-import { P_FLAGS, P_LINK, P_MAPPING, P_PINS, P_REFS, P_RMAP_LOCK, P_RMAP_MORE, P_RMAP_SLOT, P_STATE } from './page.layout.ts';
+import {
+  P_FLAGS,
+  P_LINK,
+  P_MAPPING,
+  P_PINS,
+  P_REFS,
+  P_RMAP_LOCK,
+  P_RMAP_MORE,
+  P_RMAP_SLOT,
+  P_STATE,
+} from './page.layout.ts';
 import { PAGE_RECORD_WORDS } from './regions.layout.ts';
 import type { Regions } from './regions.ts';
 
@@ -144,8 +154,10 @@ export class Frames {
       if (stateTag(state) !== deadTag) continue;
       const kind = stateKind(state);
       if (kind === RETIRED) retire(page);
-      else if (kind === OWNED && settle(page)) this.markLive(page);
-      else this._freeOfDead(pfn as Pfn, kind);
+      // By cas: a page that was published after all may be on its way out in other hands by now.
+      else if (kind === OWNED && settle(page)) cas(words, page + P_STATE, state, LIVE);
+      else if (cas(words, page + P_STATE, state, ownedBy(OWNED, this._cpu.tag)) === state)
+        this._freeOfDead(pfn as Pfn, kind);
       if (kind !== CACHED) found++;
     }
     return found;
@@ -155,7 +167,6 @@ export class Frames {
     const { words } = this._cpu;
     const page = this.pageOf(pfn);
     for (const word of [P_REFS, P_FLAGS, P_MAPPING, P_RMAP_SLOT, P_RMAP_MORE, P_PINS]) poke(words, page + word, 0);
-    poke(words, page + P_STATE, ownedBy(OWNED, this._cpu.tag));
     this.free(pfn);
     // A cached frame had been counted as freed by its dead cpu already.
     if (kind === CACHED) this._cpu.countMany(COUNTER['frames.freed'], -1);

@@ -4,7 +4,7 @@
  *
  * Every record begins with `state` (see ownership.ts) and `link` (free list, retire list).
  */
-import { add, peek, poke } from '#atomics';
+import { add, cas, peek, poke } from '#atomics';
 import { oops } from '../base/assert.ts';
 import { VmError } from '../base/errors.ts';
 import { MAGAZINE } from '../base/tunables.ts';
@@ -127,11 +127,9 @@ export class Slab {
       found++;
       const kind = stateKind(state);
       if (kind === RETIRED) retire(record);
-      else if (kind === OWNED && settle(record)) this.publish(record);
-      else {
-        poke(words, record + R_STATE, ownedBy(OWNED, this._cpu.tag));
-        this.free(record);
-      }
+      // By cas: a record that was published after all may be on its way out in other hands by now.
+      else if (kind === OWNED && settle(record)) cas(words, record + R_STATE, state, LIVE);
+      else if (cas(words, record + R_STATE, state, ownedBy(OWNED, this._cpu.tag)) === state) this.free(record);
     });
     return found;
   }

@@ -3,7 +3,7 @@
  * generation before anything they reach is reused; a thread that finds it changed looks into the ring and drops only what
  * overlaps, or everything when the ring has moved on.
  */
-import { add, load, peekF64, pokeF64, store } from '#atomics';
+import { add, cas, load, peekF64, pokeF64, store } from '#atomics';
 import type { MmRef, Vpn } from '../base/brands.ts';
 import { FLUSH_RING, FLUSH_RING_MASK } from '../base/tunables.ts';
 import type { Cpu } from '../sync/cpu.ts';
@@ -11,11 +11,21 @@ import { COUNTER } from '../trace/counters.ts';
 import { MM_GENERATION, MM_RING, RING_END, RING_ENTRY_WORDS, RING_STAMP, RING_START } from './mm.layout.ts';
 import type { Tlb } from './tlb.ts';
 
+/**
+ * Claimed. (One generation in 2^32 has the number: its readers flush more than they must. So do those of the entry that a thread
+ * was writing when it died.)
+ */
+const BEING_WRITTEN = -0x80000000;
+
 /** Announces that translations of [start, end) are stale. Requires: they are already out of the tables. */
 export function bumpGeneration(cpu: Cpu, mm: MmRef, start: Vpn, end: Vpn): void {
   const generation = (add(cpu.words, mm + MM_GENERATION, 1) + 1) | 0; // pairs with the section's load after storing its slot
   const entry = ringEntry(mm, generation);
-  store(cpu.words, entry + RING_STAMP, 0);
+  // Whoever was slow enough to meet us here an entry's round later must not mix its range with ours: the one who claims the
+  // entry writes it, and for the other's generation readers find no stamp and flush everything.
+  const seen = load(cpu.words, entry + RING_STAMP);
+  if (seen === BEING_WRITTEN || ((generation - seen) | 0) <= 0) return;
+  if (cas(cpu.words, entry + RING_STAMP, seen, BEING_WRITTEN) !== seen) return;
   pokeF64(cpu.floats, (entry + RING_START) >> 1, start);
   pokeF64(cpu.floats, (entry + RING_END) >> 1, end);
   store(cpu.words, entry + RING_STAMP, generation); // last: a reader that finds the stamp finds the range

@@ -113,7 +113,8 @@ export class Rmap {
   /** Under the lock of a dead thread: nodes that hang on the page are in use, whatever it was about to do with them. */
   settleNodes(page: PageRef): void {
     const { words } = this._cpu;
-    for (let node = peek(words, page + P_RMAP_MORE); node !== 0; node = peek(words, node + N_NEXT)) this._slab.publish(node);
+    for (let node = peek(words, page + P_RMAP_MORE); node !== 0; node = peek(words, node + N_NEXT))
+      this._slab.publish(node);
     this._trim(page);
   }
 

@@ -112,7 +112,7 @@ export class Tables {
   /** The leaf whose lock word `at` is, or 0. */
   ofLock(at: number): TableRef {
     const offset = at - this._headers;
-    const inside = offset >= 0 && offset < (this._tables - this._headers);
+    const inside = offset >= 0 && offset < this._tables - this._headers;
     return (inside && offset % TABLE_HEADER_WORDS === T_LOCK ? at - T_LOCK : 0) as TableRef;
   }
 
@@ -142,7 +142,19 @@ export class Tables {
     this._cpu.count(COUNTER['tables.freed']);
   }
 
-  /** Calls `visit` with each leaf that covers part of [start, end), and the part. */
+  /** Whether there is a leaf for any of [start, end). */
+  hasLeaf(mm: MmRef, start: Vpn, end: Vpn): boolean {
+    let found = false;
+    this.forEachLeaf(mm, start, end, () => {
+      found = true;
+    });
+    return found;
+  }
+
+  /**
+   * Calls `visit` with each leaf that covers part of [start, end), and the part. Requires: a section, if `visit` looks into the
+   * leaf: reclaim tears empty ones down.
+   */
   forEachLeaf(mm: MmRef, start: Vpn, end: Vpn, visit: (leaf: TableRef, from: Vpn, to: Vpn) => void): void {
     const top = load(this._words, mm + MM_TOP) as TableRef;
     if (top !== 0) this._visit(top, TOP_LEVEL, start, end, visit);
@@ -229,6 +241,10 @@ export class Tables {
       const entry = this.entries(table) + i;
       const below = load(this._words, entry) as TableRef;
       if (below === 0) continue;
+      if (level === 1) {
+        this.tearDownLeaf(below); // reclaim may be about to, too: the leaf's lock decides who
+        continue;
+      }
       this._freeBelow(below, level - 1);
       this._slab.markRetired(below); // in somebody's hands before nothing names it
       store(this._words, entry, 0);

@@ -8,7 +8,8 @@ import type { Kernel } from './kernel.ts';
 
 /** Takes away what `prot` forbids and gives back readability. Write permission comes with the next write fault. */
 export function protectPages(k: Kernel, mm: MmRef, start: Vpn, end: Vpn, prot: number): void {
-  k.tables.forEachLeaf(mm, start, end, (leaf, from, to) => protectLeaf(k, leaf, from, to, prot));
+  // In a section: a leaf that reclaim tears down meanwhile is empty, but stays this space's until we are through.
+  k.rcu.walking(() => k.tables.forEachLeaf(mm, start, end, (leaf, from, to) => protectLeaf(k, leaf, from, to, prot)));
 }
 
 function protectLeaf(k: Kernel, leaf: TableRef, from: Vpn, to: Vpn, prot: number): void {

@@ -18,26 +18,33 @@ import { type Kernel, RETIRE_FRAME } from './kernel.ts';
 
 /** Empties [start, end). Returns whether there is a page table for any of it. */
 export function zapRange(k: Kernel, mm: MmRef, start: Vpn, end: Vpn): boolean {
-  let found = 0;
-  let leaves = 0;
-  k.tables.forEachLeaf(mm, start, end, (leaf, from, to) => {
-    leaves++;
-    found += markLeaf(k, leaf, from, to);
-  });
-  // Nothing was there, so nothing is stale: reclaim bumps under the leaf lock that we have just held.
-  if (found === 0) return leaves > 0;
-  bumpGeneration(k.cpu, mm, start, end);
-  k.tables.forEachLeaf(mm, start, end, (leaf, from, to) => releaseLeaf(k, leaf, from, to));
+  if (!k.tables.hasLeaf(mm, start, end)) return false;
+  // In a section: a leaf that reclaim tears down meanwhile is empty, but stays this space's until we are through.
+  const found = k.rcu.walking(() => zapLeaves(k, mm, start, end));
   k.cpu.countMany(COUNTER['pages.zapped'], found);
   return true;
 }
 
+function zapLeaves(k: Kernel, mm: MmRef, start: Vpn, end: Vpn): number {
+  let found = 0;
+  k.tables.forEachLeaf(mm, start, end, (leaf, from, to) => {
+    found += markLeaf(k, leaf, from, to);
+  });
+  // If nothing was there nothing is stale: reclaim bumps under the leaf lock that we have just held.
+  if (found === 0) return 0;
+  bumpGeneration(k.cpu, mm, start, end);
+  k.tables.forEachLeaf(mm, start, end, (leaf, from, to) => releaseLeaf(k, leaf, from, to));
+  return found;
+}
+
 /** Tears down the leaves of [start, end) that lie wholly in the hole [low, high). */
 export function tearDownTables(k: Kernel, mm: MmRef, start: Vpn, end: Vpn, low: Vpn, high: Vpn): void {
-  k.tables.forEachLeaf(mm, start, end, (leaf, from) => {
-    const first = from - (from % LEAF_PAGES);
-    if (first >= low && first + LEAF_PAGES <= high) k.tables.tearDownLeaf(leaf);
-  });
+  k.rcu.walking(() =>
+    k.tables.forEachLeaf(mm, start, end, (leaf, from) => {
+      const first = from - (from % LEAF_PAGES);
+      if (first >= low && first + LEAF_PAGES <= high) k.tables.tearDownLeaf(leaf);
+    }),
+  );
 }
 
 function markLeaf(k: Kernel, leaf: TableRef, from: Vpn, to: Vpn): number {

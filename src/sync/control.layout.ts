@@ -41,11 +41,8 @@ export const H_STALL_MS = 9;
 export const H_FILES_CLOSED = 10;
 /** Deaths reaped so far. */
 export const H_DEATHS = 11;
-export const H_CLOSED = 12;
-/** Bit 0: the frames are a WebAssembly.Memory's. */
-export const H_FLAGS = 13;
-/** Live spaces. */
-export const H_SPACES = 14;
+/** Milliseconds after which a wait for another thread's read becomes an error. */
+export const H_IO_MS = 12;
 
 export const MAGIC = 0x766d7370;
 /** Bumped with every change of a layout file; attach refuses another one. */
@@ -68,10 +65,8 @@ export const FRAME_BUMP = 115;
 export const ARENA_LOCK = 128;
 export const ARENA_BUMP = 129;
 export const TABLE_BUMP = 130;
-export const CLOCK_LOCK = 144;
 export const CLOCK_HAND = 145;
 export const SPACE_LOCK = 160;
-export const FILE_LOCK = 176;
 
 export const SLAB_LINES = 512;
 export const FUTEX_LINES = 1024;
@@ -91,7 +86,7 @@ export const C_THREAD = 17;
 export const C_SERIAL = 18;
 /** Parking word: 0 while the cpu should sleep, 1 to wake it. */
 export const C_WAKE = 19;
-/** Milliseconds (low 31 bits) at which the section began; dev builds only. */
+/** Locks that the cpu may hold: where a reaper looks. */
 export const C_HELD = 32;
 export const HELD_SLOTS = 16;
 /* rwsem. */

@@ -22,6 +22,7 @@ import {
   CPU_WORDS,
   CPUS_USED,
   cpuSlot,
+  H_IO_MS,
   H_POISON,
   H_SHARED,
   H_STALL_MS,
@@ -42,6 +43,8 @@ export class Cpu {
   readonly serial: number;
   /** Milliseconds before a wait for another thread gives up. */
   readonly stallLimit: number;
+  /** Milliseconds before a wait for another thread's read gives up. */
+  readonly ioLimit: number;
   /** Spinlocks held now, for the record in the slot. */
   heldDepth = 0;
 
@@ -55,6 +58,7 @@ export class Cpu {
     this.canBlock = canBlock;
     this.serial = serial;
     this.stallLimit = peek(words, H_STALL_MS);
+    this.ioLimit = peek(words, H_IO_MS);
   }
 
   count(counter: number): void {

@@ -78,12 +78,21 @@ export interface RetiredChain {
 const SPINS_BEFORE_WAIT = 100;
 const SPINS_BEFORE_NUDGE = 50;
 
+/** A section in which nothing is translated. */
+class Walk implements SectionClient {
+  sectionDepth = 0;
+  readonly sectionMm = 0;
+  revalidate(): void {}
+  deactivate(): void {}
+}
+
 export class Rcu {
   readonly cpu: Cpu;
   /** Nesting of this thread's sections. */
   depth = 0;
   /** Counts the times the slot was stored: translations made under another value are void. */
   sectionSerial = 0;
+  private readonly _walk: Walk = new Walk();
   private readonly _entered: SectionClient[] = [];
   private readonly _reclaimers: (Reclaimer | undefined)[] = new Array<Reclaimer | undefined>(RETIRE_KINDS).fill(
     undefined,
@@ -159,6 +168,16 @@ export class Rcu {
     this._publish();
     if (DEV) sectionEntered(this.cpu);
     for (const client of this._entered) client.revalidate();
+  }
+
+  /** Runs `walk` in a section of no space: what it reaches under RCU stays what it is. */
+  walking<T>(walk: () => T): T {
+    this.enter(this._walk);
+    try {
+      return walk();
+    } finally {
+      this.leave(this._walk);
+    }
   }
 
   /** Runs `sleeper` outside every section of this thread. */

@@ -98,26 +98,25 @@ export function writeOwner(words: Int32Array, sem: number): number {
 /** Takes a dead cpu out: out of the queue, its read hold back, its write hold over to the caller (true if there was one). */
 export function rwsemReap(cpu: Cpu, sem: number, dead: number): boolean {
   const slot = cpuSlot(dead);
-  if (peek(cpu.words, slot + C_RW_WAIT) === sem) store(cpu.words, slot + C_RW_WAIT, 0);
-  if (load(cpu.words, slot + C_RW_HOLD) === sem) releaseReader(cpu.words, cpu, sem, dead);
-  for (;;) {
-    const seen = load(cpu.words, sem + STATE);
-    if ((seen & OWNER_MASK) !== dead + 1) {
-      grantLeft(cpu, sem);
-      return false;
-    }
-    if (cas(cpu.words, sem + STATE, seen, (seen & ~OWNER_MASK) | cpu.tag) === seen) {
-      if (DEV) lockAcquired(cpu, sem, CLASS_MMAP);
-      return true;
-    }
-  }
+  // Under the queue's lock: a grant to the dead cpu is made before we look, or not at all.
+  spinLock(cpu, sem + QUEUE, CLASS_RWSEM);
+  if (load(cpu.words, slot + C_RW_WAIT) === sem) store(cpu.words, slot + C_RW_WAIT, 0);
+  const held = load(cpu.words, slot + C_RW_HOLD) === sem;
+  if (held) store(cpu.words, slot + C_RW_HOLD, 0);
+  const taken = takeOver(cpu, sem, dead + 1);
+  if (!taken) grantIfFree(cpu, sem); // it may have let go of the lock and died before it handed it on
+  spinUnlock(cpu, sem + QUEUE);
+  const owner = load(cpu.words, sem + STATE) & OWNER_MASK;
+  if (held && owner !== 0) wakeCpu(cpu.words, owner - 1); // a writer that waits for readers to leave
+  if (taken && DEV) lockAcquired(cpu, sem, CLASS_MMAP);
+  return taken;
 }
 
-/** The dead cpu may have let go of the lock and died before it handed it on. */
-function grantLeft(cpu: Cpu, sem: number): void {
-  spinLock(cpu, sem + QUEUE, CLASS_RWSEM);
-  grantIfFree(cpu, sem);
-  spinUnlock(cpu, sem + QUEUE);
+function takeOver(cpu: Cpu, sem: number, deadTag: number): boolean {
+  for (let seen = load(cpu.words, sem + STATE); (seen & OWNER_MASK) === deadTag; seen = load(cpu.words, sem + STATE)) {
+    if (cas(cpu.words, sem + STATE, seen, (seen & ~OWNER_MASK) | cpu.tag) === seen) return true;
+  }
+  return false;
 }
 
 function writeLockSlow(cpu: Cpu, sem: number): void {

@@ -3,10 +3,10 @@
  * one world: the victim's call stops before access N, the survivor reaps it, and then the layout is the old one or the
  * new one, nothing else has changed, everything works, and when all is closed every pool is whole again (I26).
  */
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { MAP_FIXED_NOREPLACE, type Machine, PROT_READ } from '../../../src/index.ts';
+import { C_STATE, CPU_ATTACHED, cpuSlot } from '../../../src/sync/control.layout.ts';
 import { conservation } from '../audit.ts';
+import { collectGarbage } from './garbage.ts';
 import { SCENARIOS, type Scenario } from './scenarios.ts';
 import { ANON, anotherCpu, BASE, layoutOf, makeWorld, P, peekAt, Port, RW, stampOf, type World } from './world.ts';
 
@@ -32,9 +32,6 @@ export interface KillReport {
 
 const MAX_FAILURES = 5;
 
-/** Each world has shared memory of its own, which the collector does not see as a burden. */
-setFlagsFromString('--expose-gc');
-const collectGarbage = runInNewContext('gc') as () => void;
 
 export function killEverywhere(request: KillRequest): KillReport {
   const scenario = SCENARIOS.find(({ name }) => name === request.scenario);
@@ -174,7 +171,7 @@ function withoutRange(layout: string, start: number, end: number): string {
 }
 
 /** The survivor maps, writes, protects and unmaps where the victim died, and reads the file to its end. */
-function useAgain({ pages }: Scenario, { space, file }: World): void {
+export function useAgain({ pages }: Scenario, { space, file }: World): void {
   if (pages > 0) space.munmap(BASE, pages * P);
   const length = Math.max(4, pages) * P;
   const at = space.mmap({ addr: pages > 0 ? BASE : 0, length: pages > 0 ? pages * P : length, prot: RW, flags: pages > 0 ? ANON | MAP_FIXED_NOREPLACE : ANON });
@@ -198,7 +195,7 @@ function fileAt(space: World['space'], file: World['file']): number {
 }
 
 /** Closes everything and counts. */
-function finish({ survivor, space, file, victim, theirs, theirFile }: World): string[] {
+export function finish({ survivor, space, file, victim, theirs, theirFile }: World): string[] {
   if (!isReaped(survivor, victim)) {
     theirs.close();
     theirFile.close();
@@ -212,5 +209,5 @@ function finish({ survivor, space, file, victim, theirs, theirFile }: World): st
 }
 
 function isReaped(survivor: Machine, victim: Machine): boolean {
-  return survivor.counters()['reaped.cpus'] > 0 || victim.cpu < 0;
+  return survivor.kernel.words[cpuSlot(victim.cpu) + C_STATE] !== CPU_ATTACHED;
 }

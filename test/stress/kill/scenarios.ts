@@ -24,6 +24,8 @@ export interface Scenario {
   legal?(address: number, value: number, layout: 'old' | 'new'): boolean;
   /** MAP_FIXED: the range may also be left empty. */
   readonly mayLeaveHole?: boolean;
+  /** Whether the call is one of layout: else its range is as it was. */
+  readonly changesLayout?: boolean;
   /** Pages of a large range that are looked at; without it, all. */
   readonly touched?: readonly number[];
   /** The call is several, so there are more layouts than old and new. */
@@ -42,6 +44,7 @@ function mapFile(space: Space, world: World, page: number, pages: number, offset
 export const SCENARIOS: readonly Scenario[] = [
   {
     name: 'mmap into a hole',
+    changesLayout: true,
     pages: 4,
     setup: ({ space }) => stamped(space, at(8), 2),
     act: ({ theirs }) => void theirs.mmap({ addr: at(0), length: 4 * P, prot: RW, flags: ANON | MAP_FIXED_NOREPLACE }),
@@ -49,6 +52,7 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     name: 'mmap that joins two neighbours',
+    changesLayout: true,
     pages: 2,
     setup: ({ space }) => {
       stamped(space, at(-2), 2);
@@ -59,6 +63,7 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     name: 'mmap of a file',
+    changesLayout: true,
     pages: 4,
     setup: ({ space }) => stamped(space, at(8), 2),
     act: (world) => mapFile(world.theirs, world, 0, 4, 2),
@@ -66,6 +71,7 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     name: 'MAP_FIXED over the middle of a mapping',
+    changesLayout: true,
     pages: 3,
     mayLeaveHole: true,
     setup: ({ space }) => stamped(space, at(-2), 7),
@@ -74,6 +80,7 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     name: 'MAP_FIXED of the same kind over the middle of a mapping',
+    changesLayout: true,
     pages: 3,
     mayLeaveHole: true,
     setup: ({ space }) => stamped(space, at(-2), 7),
@@ -82,6 +89,7 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     name: 'MAP_FIXED of a file over several mappings',
+    changesLayout: true,
     pages: 6,
     mayLeaveHole: true,
     setup: (world) => {
@@ -100,6 +108,7 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     name: 'munmap of a whole mapping',
+    changesLayout: true,
     pages: 4,
     setup: ({ space }) => {
       stamped(space, at(0), 4);
@@ -110,6 +119,7 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     name: 'munmap out of the middle',
+    changesLayout: true,
     pages: 2,
     setup: ({ space }) => stamped(space, at(-2), 6),
     act: ({ theirs }) => theirs.munmap(at(0), 2 * P),
@@ -117,6 +127,7 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     name: 'munmap of several mappings and holes, with file pages',
+    changesLayout: true,
     pages: 9,
     setup: (world) => {
       stamped(world.space, at(-1), 3);
@@ -133,6 +144,7 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     name: 'munmap that tears page tables down',
+    changesLayout: true,
     pages: 1200,
     touched: [0, 1, 511, 512, 1000, 1199],
     setup: ({ space }) => {
@@ -148,6 +160,7 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     name: 'mprotect out of the middle',
+    changesLayout: true,
     pages: 2,
     setup: ({ space }) => stamped(space, at(-2), 6),
     act: ({ theirs }) => theirs.mprotect(at(0), 2 * P, PROT_READ),
@@ -155,6 +168,7 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     name: 'mprotect that joins three mappings',
+    changesLayout: true,
     pages: 2,
     setup: ({ space }) => {
       stamped(space, at(-2), 6);
@@ -165,6 +179,7 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     name: 'mprotect to PROT_NONE over several mappings',
+    changesLayout: true,
     pages: 6,
     setup: (world) => {
       stamped(world.space, at(-1), 3);
@@ -186,6 +201,13 @@ export const SCENARIOS: readonly Scenario[] = [
       space.mmap({ addr: at(0), length: 2 * P, prot: RW, flags: ANON | MAP_FIXED_NOREPLACE });
       stamped(space, at(2), 1);
     },
+    act: ({ theirs }) => theirs.store32(at(0), 77),
+    legal: (address, value) => value === 0 || (address === BASE && value === 77),
+  },
+  {
+    name: 'the first write fault of a page table',
+    pages: 2,
+    setup: ({ space }) => void space.mmap({ addr: at(0), length: 2 * P, prot: RW, flags: ANON | MAP_FIXED_NOREPLACE }),
     act: ({ theirs }) => theirs.store32(at(0), 77),
     legal: (address, value) => value === 0 || (address === BASE && value === 77),
   },
@@ -242,6 +264,7 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     name: 'a file page mapped so often that the reverse map needs nodes',
+    changesLayout: true,
     pages: 16,
     setup: (world) => {
       for (let page = 0; page < 16; page++) mapFile(world.space, world, page, 1, 3);
@@ -285,6 +308,7 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     name: 'freeing what was retired',
+    changesLayout: true,
     pages: 8,
     setup: ({ space }) => stamped(space, at(0), 8),
     act: ({ theirs, victim }) => {
@@ -316,6 +340,7 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     name: 'making a file, reading it and closing it, as its only user',
+    changesLayout: true,
     pages: 4,
     manyLayouts: true,
     setup: ({ space }) => stamped(space, at(8), 1),
@@ -349,6 +374,7 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     name: 'leaving the machine',
+    changesLayout: true,
     pages: 4,
     setup: ({ space }) => stamped(space, at(0), 5),
     act: ({ victim, theirs }) => {

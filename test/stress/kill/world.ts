@@ -34,7 +34,7 @@ export class Killed extends Error {}
 /** The survivor would sleep, and there is nobody to wake it: a hang. */
 export class Hang extends Error {}
 
-type Phase = 'free' | 'victim' | 'dead' | 'survivor';
+type Phase = 'free' | 'victim' | 'dead' | 'survivor' | 'preempted';
 
 /** Decides at every access to shared memory whether the thread lives on. */
 export class Port implements PortObserver {
@@ -45,6 +45,11 @@ export class Port implements PortObserver {
   fatal: number = Number.POSITIVE_INFINITY;
   /** Where the last victim died. */
   place = '';
+  /** Whether a call is under way inside another's. */
+  nested = false;
+  /** Whether a call inside another's would have waited for it: such a schedule does not exist. */
+  impossible = false;
+  #intruder: (() => void) | undefined;
   #fuel = 0;
 
   install(): void {
@@ -55,11 +60,12 @@ export class Port implements PortObserver {
     if (this.phase === 'free') return;
     if (this.phase === 'dead') throw new Killed();
     if (this.phase === 'survivor') {
-      if (--this.#fuel < 0) throw new Hang('the survivor does not come to an end');
+      if (--this.#fuel < 0) this.#hang('the survivor does not come to an end');
       return;
     }
     if (index >= LOCKDEP && index < CONTROL_END && array instanceof Int32Array) return; // notes of the development build
-    if (this.count === this.fatal) {
+    if (this.count === this.fatal && this.phase === 'preempted') this.#intrude();
+    else if (this.count === this.fatal) {
       this.phase = 'dead';
       const killed = new Killed();
       this.place = placeOf(killed);
@@ -69,7 +75,7 @@ export class Port implements PortObserver {
   }
 
   wait(): 'timed-out' {
-    if (this.phase === 'survivor') throw new Hang('the survivor would wait for a thread that is gone');
+    if (this.phase === 'survivor' || this.nested) this.#hang('the survivor would wait for a thread that is gone');
     return 'timed-out';
   }
 
@@ -87,6 +93,47 @@ export class Port implements PortObserver {
     } finally {
       this.phase = 'free';
     }
+  }
+
+  /** Runs a call and, before its access `at`, another one inside it. Throws Hang if that would wait for the first. */
+  preempt(at: number, act: () => void, intruder: () => void): void {
+    this.phase = 'preempted';
+    this.count = 0;
+    this.fatal = at;
+    this.nested = false;
+    this.impossible = false;
+    this.#intruder = intruder;
+    try {
+      act();
+    } finally {
+      this.phase = 'free';
+    }
+  }
+
+  /** For an intruder: a third thread makes a call and dies of it. */
+  dieInside(fatal: number, act: () => void): void {
+    this.kill(fatal, act);
+    this.phase = 'survivor';
+  }
+
+  /** Nobody touches anything any more: the world is given up. */
+  #hang(why: string): never {
+    this.impossible = this.nested;
+    this.phase = 'dead';
+    throw new Hang(why);
+  }
+
+  #intrude(): void {
+    const { count, fatal } = this;
+    this.place = placeOf(new Killed());
+    this.nested = true;
+    this.phase = 'survivor';
+    this.#fuel = 200_000;
+    this.#intruder?.();
+    this.nested = false;
+    this.phase = 'preempted';
+    this.count = count + 1;
+    this.fatal = fatal;
   }
 
   /** Runs what must end without waiting for anybody. */

@@ -1,0 +1,200 @@
+import { describe, expect, test } from 'vitest';
+import { bareMachine, reader } from '../../test/kernel.ts';
+import { RETIRE_TABLE } from '../space/kernel.ts';
+import { C_SLOT, EPOCH } from './control.layout.ts';
+import type { Rcu } from './rcu.ts';
+
+const KIND = 6;
+
+/** Registers a kind of object whose link is the word behind it; the frees, in order. */
+function recording(rcu: Rcu, freed: string[], who: string): void {
+  rcu.registerReclaimer(KIND, {
+    linkOf: (object) => object + 1,
+    free: (object) => freed.push(`${who} ${object}`),
+    markRetired: (object) => freed.push(`${who} takes ${object}`),
+  });
+}
+/** Words that nothing uses: spare words of a cpu slot far away. */
+const OBJECT = 4096 + 60 * 1024 + 200;
+
+describe('sections', () => {
+  test('nest, publish their epoch, and are over with the last leave', () => {
+    const { kernel, cpu, words } = bareMachine();
+    const { rcu } = kernel;
+    const section = reader(8);
+    expect(rcu.inSection).toBe(false);
+    rcu.enter(section);
+    rcu.enter(section);
+    expect([rcu.depth, section.sectionDepth, section.revalidated]).toEqual([2, 2, 1]);
+    expect((words[cpu.base + C_SLOT] as number) & 1).toBe(1);
+    rcu.leave(section);
+    expect(rcu.inSection).toBe(true);
+    rcu.leave(section);
+    expect([rcu.inSection, words[cpu.base + C_SLOT]]).toEqual([false, 0]);
+  });
+
+  test('are left and entered again by whoever must sleep, at every depth', () => {
+    const { kernel, cpu, words } = bareMachine();
+    const { rcu } = kernel;
+    const [a, b] = [reader(8), reader(16)];
+    rcu.enter(a);
+    rcu.enter(b);
+    rcu.enter(a);
+    const serial = rcu.sectionSerial;
+    const seen = rcu.outside(() => {
+      expect([rcu.inSection, words[cpu.base + C_SLOT], rcu.suspendedDepth]).toEqual([false, 0, 3]);
+      expect(() => rcu.enter(a)).toThrow(/H1/);
+      return 5;
+    });
+    expect([seen, rcu.depth, rcu.suspendedDepth, a.revalidated, b.revalidated]).toEqual([5, 3, 0, 2, 2]);
+    expect(rcu.sectionSerial).toBeGreaterThan(serial);
+    rcu.leave(a);
+    rcu.leave(b);
+    rcu.leave(a);
+  });
+
+  test('come back when the sleeper throws', () => {
+    const { rcu } = bareMachine().kernel;
+    const section = reader();
+    rcu.enter(section);
+    expect(() =>
+      rcu.outside(() => {
+        throw new Error('woken badly');
+      }),
+    ).toThrow('woken badly');
+    expect([rcu.depth, rcu.suspendedDepth]).toEqual([1, 0]);
+    rcu.leave(section);
+  });
+});
+
+describe('grace periods', () => {
+  test('are over when every section that was open has been left, and not before', () => {
+    const { kernel, another } = bareMachine();
+    const other = another();
+    const section = reader();
+    other.rcu.enter(section);
+    const tag = kernel.rcu.startGracePeriod();
+    expect(kernel.rcu.elapsed(tag)).toBe(false);
+    other.rcu.leave(section);
+    expect(kernel.rcu.elapsed(tag)).toBe(true);
+    other.rcu.enter(section); // a later section does not count
+    expect(kernel.rcu.elapsed(tag)).toBe(true);
+    other.rcu.leave(section);
+  });
+
+  test('are over for a section that passes a quiescent point', () => {
+    const { kernel, another } = bareMachine();
+    const other = another();
+    const section = reader();
+    other.rcu.enter(section);
+    const tag = kernel.rcu.startGracePeriod();
+    other.rcu.republish();
+    expect(kernel.rcu.elapsed(tag)).toBe(true);
+    expect(section.revalidated).toBe(2);
+    other.rcu.leave(section);
+  });
+
+  test('are waited for at most as long as the stall limit; the error names the cpu', () => {
+    const { kernel, another } = bareMachine();
+    const other = another();
+    const section = reader();
+    kernel.rcu.synchronize();
+    other.rcu.noteStack('Error: run\n    at somewhere.ts:1');
+    other.rcu.enter(section);
+    expect(() => kernel.rcu.synchronize()).toThrow(/ETIMEDOUT: no grace period for 60 ms: cpu 1 [\s\S]*somewhere\.ts/);
+    other.rcu.leave(section);
+    kernel.rcu.synchronize();
+  });
+
+  test('of this thread’s own section are no deadlock: it is left meanwhile', () => {
+    const { kernel } = bareMachine();
+    const section = reader();
+    kernel.rcu.enter(section);
+    kernel.rcu.synchronize();
+    expect(section.revalidated).toBe(2);
+    kernel.rcu.leave(section);
+  });
+
+  test('survive the epoch’s wrap', () => {
+    const { kernel, another, words } = bareMachine();
+    const other = another();
+    const section = reader();
+    words[EPOCH] = 0x7ffffffe;
+    other.rcu.enter(section);
+    const tag = kernel.rcu.startGracePeriod();
+    expect(words[EPOCH]).toBe(-0x80000000);
+    expect(kernel.rcu.elapsed(tag)).toBe(false);
+    other.rcu.leave(section);
+    other.rcu.enter(section);
+    expect(kernel.rcu.elapsed(tag)).toBe(true);
+    expect(kernel.rcu.elapsed(kernel.rcu.startGracePeriod())).toBe(false);
+    other.rcu.leave(section);
+  });
+});
+
+describe('retired objects', () => {
+  test('are freed after a grace period, each once', () => {
+    const { kernel, another } = bareMachine();
+    const other = another();
+    const freed: string[] = [];
+    recording(kernel.rcu, freed, 'a');
+    const section = reader();
+    other.rcu.enter(section);
+    kernel.rcu.retire(KIND, OBJECT);
+    kernel.rcu.retire(KIND, OBJECT + 2);
+    expect([kernel.rcu.freeRetired(kernel.cpu.id), kernel.rcu.pendingRetired()]).toEqual([0, 2]);
+    other.rcu.leave(section);
+    expect(kernel.rcu.freeRetired(kernel.cpu.id)).toBe(2);
+    kernel.rcu.drain();
+    expect(freed.sort()).toEqual([`a ${OBJECT}`, `a ${OBJECT + 2}`]);
+  });
+
+  test('that are retired while others wait are not freed with them', () => {
+    const { kernel, another } = bareMachine();
+    const other = another();
+    const freed: string[] = [];
+    recording(kernel.rcu, freed, 'a');
+    kernel.rcu.retire(KIND, OBJECT);
+    kernel.rcu.startGracePeriod();
+    const section = reader();
+    other.rcu.enter(section);
+    kernel.rcu.freeRetired(kernel.cpu.id);
+    kernel.rcu.retire(KIND, OBJECT + 2);
+    kernel.rcu.freeRetired(kernel.cpu.id);
+    expect(freed).not.toContain(`a ${OBJECT + 2}`);
+    other.rcu.leave(section);
+    kernel.rcu.drain();
+    expect(freed.sort()).toEqual([`a ${OBJECT}`, `a ${OBJECT + 2}`]);
+  });
+
+  test('of another cpu can be freed under memory pressure: they change hands first', () => {
+    const { kernel, another } = bareMachine();
+    const other = another();
+    const freed: string[] = [];
+    recording(kernel.rcu, freed, 'a');
+    recording(other.rcu, freed, 'b');
+    kernel.rcu.retire(KIND, OBJECT);
+    other.rcu.drain();
+    expect(freed).toEqual([`b takes ${OBJECT}`, `b ${OBJECT}`]);
+    expect(kernel.rcu.pendingRetired()).toBe(0);
+  });
+
+  test('of a dead cpu’s lists are dropped, for the reaper finds them by their state', () => {
+    const { kernel, another } = bareMachine();
+    const dead = another();
+    const freed: string[] = [];
+    recording(kernel.rcu, freed, 'a');
+    recording(dead.rcu, freed, 'b');
+    dead.rcu.retire(KIND, OBJECT);
+    kernel.rcu.dropLists(dead.cpu.id);
+    expect(kernel.rcu.pendingRetired()).toBe(0);
+    kernel.rcu.drain();
+    expect(freed).toEqual([]);
+  });
+
+  test('of a kind that nobody frees are an Oops at once', () => {
+    const { kernel } = bareMachine();
+    expect(() => kernel.rcu.retire(KIND, OBJECT)).toThrow(/no reclaimer for kind 6/);
+    expect(RETIRE_TABLE).not.toBe(KIND);
+  });
+});

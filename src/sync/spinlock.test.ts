@@ -1,0 +1,98 @@
+import { describe, expect, test } from 'vitest';
+import { bareMachine } from '../../test/kernel.ts';
+import { Oops } from '../base/errors.ts';
+import { C_HELD, HELD_SLOTS, SPACE_LOCK } from './control.layout.ts';
+import { CLASS_FRAMES, CLASS_SPACES, CLASS_TREE, OWNER_MASK, WAITED } from './lock-classes.ts';
+import { spinHeld, spinLock, spinReap, spinTryLock, spinUnlock } from './spinlock.ts';
+
+/** Words that nothing else uses as locks. */
+const A = SPACE_LOCK;
+const B = SPACE_LOCK + 1;
+
+describe('a spinlock', () => {
+  test('names its owner while it is held and is 0 when it is free', () => {
+    const { cpu, words } = bareMachine();
+    expect(spinHeld(cpu, A)).toBe(false);
+    spinLock(cpu, A, CLASS_SPACES);
+    expect([words[A], spinHeld(cpu, A), words[cpu.base + C_HELD]]).toEqual([cpu.tag, true, A]);
+    spinUnlock(cpu, A);
+    expect([words[A], cpu.heldDepth]).toEqual([0, 0]);
+  });
+
+  test('is not had by a second cpu, whose try says so and whose wait ends in ETIMEDOUT that names the owner', () => {
+    const { cpu, another, words } = bareMachine();
+    const other = another().cpu;
+    spinLock(cpu, A, CLASS_SPACES);
+    expect(spinTryLock(other, A, CLASS_SPACES)).toBe(false);
+    expect(() => spinLock(other, A, CLASS_SPACES)).toThrow(/ETIMEDOUT.*cpu 0 has held space list/);
+    expect([other.heldDepth, (words[A] as number) & OWNER_MASK]).toEqual([0, cpu.tag]);
+    spinUnlock(cpu, A);
+    expect(spinTryLock(other, A, CLASS_SPACES)).toBe(true);
+    spinUnlock(other, A);
+  });
+
+  test('that is taken twice by one cpu is an Oops, as is letting go of another’s', () => {
+    const { cpu, another } = bareMachine();
+    const other = another().cpu;
+    spinLock(cpu, A, CLASS_SPACES);
+    expect(() => spinLock(cpu, A, CLASS_SPACES)).toThrow(/twice/);
+    expect(() => spinUnlock(other, A)).toThrow(Oops);
+    spinUnlock(cpu, A);
+  });
+
+  test('that somebody sleeps on stays marked, so that everybody is woken in the end', () => {
+    const { cpu, words } = bareMachine();
+    spinLock(cpu, A, CLASS_SPACES);
+    words[A] = (words[A] as number) | WAITED;
+    expect(spinHeld(cpu, A)).toBe(true);
+    spinUnlock(cpu, A);
+    expect(words[A]).toBe(0);
+  });
+
+  test('of a dead cpu is released by its tag, one of a living cpu is not', () => {
+    const { cpu, another, words } = bareMachine();
+    const dead = another().cpu;
+    spinLock(dead, A, CLASS_SPACES);
+    expect(spinReap(cpu, A, cpu.tag)).toBe(false);
+    expect(spinReap(cpu, A, dead.tag)).toBe(true);
+    expect(words[A]).toBe(0);
+    expect(spinReap(cpu, A, dead.tag)).toBe(false);
+  });
+
+  test('more of them than the slot can name are an Oops, before the lock is taken', () => {
+    const { cpu, words } = bareMachine();
+    cpu.heldDepth = HELD_SLOTS;
+    expect(() => spinLock(cpu, A, CLASS_SPACES)).toThrow(/holds more than/);
+    expect(words[A]).toBe(0);
+  });
+});
+
+describe('lockdep', () => {
+  test('reports the first inversion with both stacks, also when another cpu saw the other order', () => {
+    const { cpu, another } = bareMachine();
+    const other = another().cpu;
+    spinLock(cpu, A, CLASS_TREE);
+    spinLock(cpu, B, CLASS_FRAMES);
+    spinUnlock(cpu, B);
+    spinUnlock(cpu, A);
+    spinLock(other, B, CLASS_FRAMES);
+    expect(() => spinLock(other, A, CLASS_TREE)).toThrow(
+      /lock order: frame pool > tree lock inverts an order seen before[\s\S]*now:[\s\S]*before:[\s\S]*spinlock\.test/,
+    );
+  });
+
+  test('says nothing about the same order again, nor about two locks of one class', () => {
+    const { cpu, another } = bareMachine();
+    const other = another().cpu;
+    for (const who of [cpu, other]) {
+      spinLock(who, A, CLASS_TREE);
+      spinLock(who, B, CLASS_FRAMES);
+      spinUnlock(who, A);
+      spinUnlock(who, B);
+      spinLock(who, A, CLASS_TREE);
+      spinLock(who, B, CLASS_TREE);
+      spinUnlock(who, B);
+      spinUnlock(who, A);
+    }
+  });
+});

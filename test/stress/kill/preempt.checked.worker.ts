@@ -1,0 +1,5 @@
+/** One preemption before every access of a call. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { type PreemptRequest, preemptEverywhere } from './preempt.ts';
+
+parentPort?.postMessage(preemptEverywhere(workerData as PreemptRequest));
