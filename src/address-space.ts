@@ -425,7 +425,7 @@ export class Space {
 
   /**
    * This thread is done with the space; the last thread to close it tears it down. Idempotent. Throws EDEADLK inside `run`
-   * on the same space, EBUSY while the thread is in another section.
+   * on the same space.
    */
   close(): void {
     if (this._closed) return;

@@ -180,7 +180,7 @@ export class Frames {
   }
 
   /**
-   * Half a cache from the pool, so that `alloc` gives it out in the order in which `#flush` had it freed: ascending, for a run of
+   * Half a cache from the pool, so that `alloc` gives it out in the order in which `_flush` had it freed: ascending, for a run of
    * pages that was unmapped. Zeroing in that order costs half of what it costs in the other.
    */
   private _refill(): boolean {

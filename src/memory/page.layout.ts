@@ -11,12 +11,12 @@
 export const P_STATE = 0;
 /** Free list, retire list. */
 export const P_LINK = 1;
-/** Page cache: 1; each PTE: 1; each look-up in flight: 1. 0 while free. */
+/** The page cache: 1; a private page's PTE: 1; pins, later. 0 while free. A PTE's hold on a file page is its reverse-map slot. */
 export const P_REFS = 2;
 export const P_FLAGS = 3;
 /** Page lock: owner's tag, WAITED. Sleepable. */
 export const P_LOCK = 4;
-/** PTEs that name the frame. Written under the reverse-map lock for file pages, by the owner for private ones. */
+/** Spare: a count of PTEs, when sharing by fork needs one. */
 export const P_MAPCOUNT = 5;
 /** The file's mapping, 0 for an anonymous page. Cleared under the page lock when the page leaves the cache. */
 export const P_MAPPING = 6;

@@ -16,7 +16,7 @@ export const MM_TREE_LOCK = 32;
 export const MM_MMAP_LOCK = 48;
 /** Bumped after translations were made stale and before what they reach is reused. */
 export const MM_GENERATION = 64;
-/** The top-level page table. Written once. */
+/** The top-level page table. Written when the space is made and when it is torn down. */
 export const MM_TOP = 80;
 /** VMAs in the tree; under the tree lock. */
 export const MM_MAP_COUNT = 96;

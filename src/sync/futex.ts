@@ -98,7 +98,7 @@ export function checkMayWait(cpu: Cpu, shared: boolean): void {
   if (!cpu.canBlock) throw new WouldBlock('wait', 'a notify');
 }
 
-/** A dead waiter must not swallow a wake-up. */
+/** Takes a dead waiter out of its queue; until then it may swallow a wake-up. */
 export function futexReap(words: Int32Array, dead: number): void {
   store(words, cpuSlot(dead) + Q_BUCKET, 0);
 }

@@ -200,7 +200,7 @@ export class Rcu {
 
   private _publish(): void {
     const { words, base } = this.cpu;
-    store(words, base + C_SLOT, load(words, EPOCH) | 1); // then the generations: pairs with bump-then-scan in #elapsed
+    store(words, base + C_SLOT, load(words, EPOCH) | 1); // then the generations: pairs with bump-then-scan in _elapsed
     this.sectionSerial++;
   }
 

@@ -74,7 +74,8 @@ export class Port implements PortObserver {
     this.count++;
   }
 
-  wait(): 'timed-out' {
+  wait(_words: Int32Array, _index: number, _expected: number, timeout: number): 'timed-out' {
+    if (timeout === 0) return 'timed-out';
     if (this.phase === 'survivor' || this.nested) this.#hang('the survivor would wait for a thread that is gone');
     return 'timed-out';
   }
@@ -107,6 +108,7 @@ export class Port implements PortObserver {
       act();
     } finally {
       this.phase = 'free';
+      this.nested = false;
     }
   }
 

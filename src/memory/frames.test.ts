@@ -1,0 +1,140 @@
+import { describe, expect, test } from 'vitest';
+import { bareMachine, leave } from '../../test/kernel.ts';
+import type { Pfn } from '../base/brands.ts';
+import { FRAME_FREE, FRAME_LOCK } from '../sync/control.layout.ts';
+import { spinTryLock } from '../sync/spinlock.ts';
+import { CLASS_FRAMES } from '../sync/lock-classes.ts';
+import { LIVE, OWNED, RETIRED, stateKind, stateTag } from './ownership.ts';
+import { P_MAPPING, P_PINS, P_RMAP_MORE, P_RMAP_SLOT, P_STATE } from './page.layout.ts';
+
+function all(alloc: () => Pfn): Pfn[] {
+  const out: Pfn[] = [];
+  for (let pfn = alloc(); pfn !== 0; pfn = alloc()) out.push(pfn);
+  return out;
+}
+
+describe('frames', () => {
+  test('are handed out each once, never frame 0, and 0 says that there is none', () => {
+    const { kernel } = bareMachine(128);
+    const got = all(() => kernel.frames.alloc());
+    expect(got).toHaveLength(127);
+    expect(new Set(got).size).toBe(127);
+    expect(Math.min(...got)).toBe(1);
+    expect(kernel.frames.alloc()).toBe(0);
+    expect(kernel.frames.census()).toMatchObject({ owned: 127, live: 0, free: 0 });
+    for (const pfn of got) kernel.frames.free(pfn);
+    expect(all(() => kernel.frames.alloc()).sort((a, b) => a - b)).toEqual(got.sort((a, b) => a - b));
+  });
+
+  test('that one cpu frees another can have, but for what the first keeps', () => {
+    const { kernel, another } = bareMachine(128);
+    const other = another();
+    const got = all(() => kernel.frames.alloc());
+    expect(other.frames.alloc()).toBe(0);
+    for (const pfn of got) kernel.frames.free(pfn);
+    expect(all(() => other.frames.alloc()).length).toBeGreaterThan(120);
+    kernel.frames.flush();
+    const rest = all(() => other.frames.alloc()).length;
+    expect(rest).toBeGreaterThanOrEqual(0);
+    expect(kernel.frames.census().owned).toBe(127);
+  });
+
+  test('say in their state whose they are', () => {
+    const { kernel, cpu, words } = bareMachine();
+    const pfn = kernel.frames.alloc();
+    const page = kernel.frames.pageOf(pfn);
+    const state = (): number => words[page + P_STATE] as number;
+    expect([stateKind(state()), stateTag(state())]).toEqual([OWNED, cpu.tag]);
+    kernel.frames.markLive(page);
+    expect([stateKind(state()), stateTag(state())]).toEqual([LIVE, 0]);
+    kernel.frames.markRetired(page);
+    expect([stateKind(state()), stateTag(state())]).toEqual([RETIRED, cpu.tag]);
+    expect(kernel.frames.pfnOf(page)).toBe(pfn);
+    kernel.frames.free(pfn);
+  });
+
+  test('that are freed twice, or were never allocated, or are frame 0, are an Oops', () => {
+    const { kernel } = bareMachine();
+    const pfn = kernel.frames.alloc();
+    kernel.frames.free(pfn);
+    expect(() => kernel.frames.free(pfn)).toThrow(/freed in state/);
+    expect(() => kernel.frames.free(100 as Pfn)).toThrow(/freed in state/);
+    expect(() => kernel.frames.free(0 as Pfn)).toThrow(/freed in state/);
+  });
+
+  test.each([
+    ['in a file', P_MAPPING],
+    ['mapped', P_RMAP_MORE],
+    ['pinned', P_PINS],
+  ])('that are still %s cannot be freed', (_name, word) => {
+    const { kernel, words } = bareMachine();
+    const pfn = kernel.frames.alloc();
+    const page = kernel.frames.pageOf(pfn);
+    words[page + word] = 1;
+    expect(() => kernel.frames.free(pfn)).toThrow(/still in a file, mapped or pinned/);
+    words[page + word] = 0;
+    kernel.frames.free(pfn);
+  });
+
+  test('are zeroed, copied, and zeroed from a byte on', () => {
+    const { kernel, bytes } = bareMachine();
+    const [a, b] = [kernel.frames.alloc(), kernel.frames.alloc()];
+    const of = (pfn: Pfn): Uint8Array => bytes.subarray(pfn * 4096, (pfn + 1) * 4096);
+    of(a).fill(7);
+    of(b).fill(9);
+    kernel.frames.copy(b, a);
+    expect(of(b).every((byte) => byte === 7)).toBe(true);
+    kernel.frames.zeroTail(b, 100);
+    expect([of(b)[99], of(b)[100], of(b)[4095]]).toEqual([7, 0, 0]);
+    kernel.frames.zero(a);
+    expect(of(a).every((byte) => byte === 0)).toBe(true);
+    expect(of(b)[0]).toBe(7);
+  });
+
+  test('of a dead cpu come back: cached, owned and retired ones, live ones stay', () => {
+    const { kernel, another, cpu } = bareMachine(128);
+    const dead = another();
+    const mine = kernel.frames.alloc();
+    const [owned, live, retired, installed] = [1, 2, 3, 4].map(() => dead.frames.alloc()) as [Pfn, Pfn, Pfn, Pfn];
+    dead.frames.markLive(dead.frames.pageOf(live));
+    dead.frames.markRetired(dead.frames.pageOf(retired));
+    const again: number[] = [];
+    const found = kernel.frames.reap(
+      dead.cpu.tag,
+      (page) => page === kernel.frames.pageOf(installed),
+      (page) => {
+        again.push(page);
+        kernel.frames.markRetired(page);
+      },
+    );
+    expect([found, again]).toEqual([3, [kernel.frames.pageOf(retired)]]);
+    expect(kernel.frames.census()).toMatchObject({ live: 2, owned: 1, retired: 1 });
+    kernel.frames.free(owned === mine ? owned : mine);
+    kernel.frames.flush();
+    expect(spinTryLock(cpu, FRAME_LOCK, CLASS_FRAMES)).toBe(true);
+  });
+
+  test('of a pool whose owner died in the middle of a change are listed anew by their states', () => {
+    const { kernel, another, words } = bareMachine(128);
+    const dead = another();
+    const got = all(() => kernel.frames.alloc());
+    for (const pfn of got) kernel.frames.free(pfn);
+    kernel.frames.flush();
+    spinTryLock(dead.cpu, FRAME_LOCK, CLASS_FRAMES);
+    words[FRAME_FREE] = 12345;
+    kernel.frames.reapLock(dead.cpu.tag);
+    expect(words[FRAME_FREE]).toBe(127);
+    expect(all(() => kernel.frames.alloc())).toHaveLength(127);
+  });
+
+  test('are all back in the pool when a cpu detaches', () => {
+    const { kernel, another } = bareMachine(128);
+    const other = another();
+    other.frames.free(other.frames.alloc());
+    other.frames.flush();
+    leave(other);
+    expect(kernel.frames.poolFree()).toBe(127);
+    expect(kernel.frames.ofRmapLock(kernel.frames.pageOf(3 as Pfn) + 9)).toBe(kernel.frames.pageOf(3 as Pfn));
+    expect(kernel.frames.ofRmapLock(kernel.frames.pageOf(3 as Pfn) + P_RMAP_SLOT)).toBe(0);
+  });
+});
