@@ -2,8 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { bareMachine, leave } from '../../test/kernel.ts';
 import type { Pfn } from '../base/brands.ts';
 import { FRAME_FREE, FRAME_LOCK } from '../sync/control.layout.ts';
-import { spinTryLock } from '../sync/spinlock.ts';
 import { CLASS_FRAMES } from '../sync/lock-classes.ts';
+import { spinTryLock } from '../sync/spinlock.ts';
 import { LIVE, OWNED, RETIRED, stateKind, stateTag } from './ownership.ts';
 import { P_MAPPING, P_PINS, P_RMAP_MORE, P_RMAP_SLOT, P_STATE } from './page.layout.ts';
 

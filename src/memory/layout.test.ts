@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { MAPPING_WORDS } from '../backing/mapping.layout.ts';
 import * as mapping from '../backing/mapping.layout.ts';
+import { MAPPING_WORDS } from '../backing/mapping.layout.ts';
 import { MAX_CPUS, MAX_SPACES } from '../base/limits.ts';
 import * as tunables from '../base/tunables.ts';
 import * as mm from '../paging/mm.layout.ts';
@@ -89,26 +89,31 @@ describe('a cpu’s slot', () => {
 });
 
 describe('regions', () => {
-  test.each([64, 100, 128, 1000, 4096, 65536, 1 << 20])('of %i frames follow each other without overlap, aligned', (frames) => {
-    const r = computeRegions(frames);
-    expect(r.spaces).toBe(control.CONTROL_END);
-    const ends: [number, number][] = [
-      [r.spaces, MAX_SPACES * SPACE_WORDS],
-      [r.pages, frames * PAGE_RECORD_WORDS],
-      [r.buckets, r.bucketCount],
-      [r.tableHeaders, r.tableCount * TABLE_HEADER_WORDS],
-      [r.tables, r.tableCount * TABLE_WORDS],
-      [r.directory, r.chunkCount],
-      [r.chunks, r.words - r.chunks],
-    ];
-    ends.forEach(([start, size], i) => {
-      expect(start + size).toBeLessThanOrEqual(ends[i + 1]?.[0] ?? r.words);
-    });
-    expect([r.pages % 16, r.tableHeaders % 16, r.tables % TABLE_WORDS, r.chunks % 16, r.spaces % 2]).toEqual([0, 0, 0, 0, 0]);
-    expect(Math.log2(r.bucketCount) % 1).toBe(0);
-    expect(r.bucketCount).toBeGreaterThanOrEqual(frames);
-    expect(r.words).toBeLessThan(2 ** 31);
-  });
+  test.each([64, 100, 128, 1000, 4096, 65536, 1 << 20])(
+    'of %i frames follow each other without overlap, aligned',
+    (frames) => {
+      const r = computeRegions(frames);
+      expect(r.spaces).toBe(control.CONTROL_END);
+      const ends: [number, number][] = [
+        [r.spaces, MAX_SPACES * SPACE_WORDS],
+        [r.pages, frames * PAGE_RECORD_WORDS],
+        [r.buckets, r.bucketCount],
+        [r.tableHeaders, r.tableCount * TABLE_HEADER_WORDS],
+        [r.tables, r.tableCount * TABLE_WORDS],
+        [r.directory, r.chunkCount],
+        [r.chunks, r.words - r.chunks],
+      ];
+      ends.forEach(([start, size], i) => {
+        expect(start + size).toBeLessThanOrEqual(ends[i + 1]?.[0] ?? r.words);
+      });
+      expect([r.pages % 16, r.tableHeaders % 16, r.tables % TABLE_WORDS, r.chunks % 16, r.spaces % 2]).toEqual([
+        0, 0, 0, 0, 0,
+      ]);
+      expect(Math.log2(r.bucketCount) % 1).toBe(0);
+      expect(r.bucketCount).toBeGreaterThanOrEqual(frames);
+      expect(r.words).toBeLessThan(2 ** 31);
+    },
+  );
 });
 
 test('tunables that must be powers of two are, and masks fit', () => {

@@ -30,7 +30,9 @@ describe('a slab', () => {
     const slab = new Slab(cpu, KIND, 'test', WORDS, limited(kernel.regions.chunks, 10));
     const got = Array.from({ length: 10 }, () => slab.alloc());
     expect(new Set(got).size).toBe(10);
-    expect([...got].sort((a, b) => a - b).every((record, i) => record === kernel.regions.chunks + i * WORDS)).toBe(true);
+    expect([...got].sort((a, b) => a - b).every((record, i) => record === kernel.regions.chunks + i * WORDS)).toBe(
+      true,
+    );
     for (let i = 0; i < 2; i++) {
       expect(() => slab.alloc()).toThrow(VmError);
       expect(() => slab.alloc()).toThrow(/ENOMEM: no room for another test record/);
@@ -97,7 +99,12 @@ describe('a slab', () => {
     const mine = new Slab(cpu, KIND, 'test', WORDS, source);
     const theirs = new Slab(dead, KIND, 'test', WORDS, source);
     const kept = mine.alloc();
-    const [owned, reachable, retired, live] = [1, 2, 3, 4].map(() => theirs.alloc()) as [number, number, number, number];
+    const [owned, reachable, retired, live] = [1, 2, 3, 4].map(() => theirs.alloc()) as [
+      number,
+      number,
+      number,
+      number,
+    ];
     theirs.markRetired(retired);
     theirs.publish(live);
     const again: number[] = [];

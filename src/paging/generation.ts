@@ -28,7 +28,8 @@ export function bumpGeneration(cpu: Cpu, mm: MmRef, start: Vpn, end: Vpn): void 
   if (cas(cpu.words, entry + RING_STAMP, seen, BEING_WRITTEN) !== seen) return;
   pokeF64(cpu.floats, (entry + RING_START) >> 1, start);
   pokeF64(cpu.floats, (entry + RING_END) >> 1, end);
-  store(cpu.words, entry + RING_STAMP, generation); // last: a reader that finds the stamp finds the range
+  // Last: a reader that finds the stamp finds the range. The one generation that looks like a claim must not stay one.
+  store(cpu.words, entry + RING_STAMP, generation === BEING_WRITTEN ? (generation - FLUSH_RING) | 0 : generation);
 }
 
 /** Makes every section of the space pass a quiescent point at its next access, without dropping anything. */

@@ -6,7 +6,14 @@ import type { Kernel } from '../space/kernel.ts';
 import { makePte, PTE_PRESENT } from './pte.ts';
 
 /** Entries far away from everything: in the page-table region, which is empty here. */
-function world(): { kernel: Kernel; page: PageRef; pfn: Pfn; entry(i: number): number; add(i: number): void; end(): void } {
+function world(): {
+  kernel: Kernel;
+  page: PageRef;
+  pfn: Pfn;
+  entry(i: number): number;
+  add(i: number): void;
+  end(): void;
+} {
   const { kernel } = bareMachine();
   const pfn = kernel.frames.alloc();
   const page = kernel.frames.pageOf(pfn);

@@ -6,7 +6,20 @@ import { makePte, PTE_PRESENT } from './pte.ts';
 import { LEAF_PAGES } from './table.layout.ts';
 
 /** Pages at every kind of boundary of the four levels. */
-const PAGES = [0, 1, 511, 512, 2 ** 18 - 1, 2 ** 18, 2 ** 27 - 1, 2 ** 27, 2 ** 32 - 1, 2 ** 32, 2 ** 34 + 12345, VPN_LIMIT - 1];
+const PAGES = [
+  0,
+  1,
+  511,
+  512,
+  2 ** 18 - 1,
+  2 ** 18,
+  2 ** 27 - 1,
+  2 ** 27,
+  2 ** 32 - 1,
+  2 ** 32,
+  2 ** 34 + 12345,
+  VPN_LIMIT - 1,
+];
 
 describe('page tables', () => {
   test('know the page of each entry, and the table', () => {
@@ -20,7 +33,12 @@ describe('page tables', () => {
       seen.set(leaf, Math.floor(page / LEAF_PAGES));
       expect(tables.leafFor(mm, vpn(page))).toBe(leaf);
       const entry = tables.entries(leaf) + (page % LEAF_PAGES);
-      expect([tables.vpnOf(entry), tables.tableOf(entry), tables.mmOf(leaf), tables.isHooked(leaf)]).toEqual([page, leaf, mm, true]);
+      expect([tables.vpnOf(entry), tables.tableOf(entry), tables.mmOf(leaf), tables.isHooked(leaf)]).toEqual([
+        page,
+        leaf,
+        mm,
+        true,
+      ]);
       expect(tables.ensureLeaf(mm, vpn(page))).toBe(leaf);
     }
     expect(seen.size).toBe(new Set(PAGES.map((page) => Math.floor(page / LEAF_PAGES))).size);

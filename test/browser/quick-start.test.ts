@@ -8,7 +8,12 @@ import { type Browser, chromium } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 const ROOT = resolve(import.meta.dirname, '../..');
-const CANDIDATES = [process.env.VMSPACE_CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
+const CANDIDATES = [
+  process.env.VMSPACE_CHROMIUM,
+  '/usr/bin/chromium',
+  '/usr/bin/chromium-browser',
+  '/usr/bin/google-chrome',
+];
 const BROWSER = CANDIDATES.find((path) => path !== undefined && existsSync(path));
 const TYPES: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript' };
 const HANG_LIMIT_MS = 30_000;
@@ -28,7 +33,9 @@ if (BROWSER === undefined) process.stderr.write('skipped: no Chromium found (set
 function serve(isolated: boolean): Promise<{ server: Server; url: string }> {
   const server = createServer((request, response) => {
     const path = new URL(request.url ?? '/', 'http://localhost').pathname;
-    const file = path.startsWith('/dist/') ? join(ROOT, path) : join(ROOT, 'examples/browser', path === '/' ? 'index.html' : path);
+    const file = path.startsWith('/dist/')
+      ? join(ROOT, path)
+      : join(ROOT, 'examples/browser', path === '/' ? 'index.html' : path);
     if (!existsSync(file)) {
       response.writeHead(404).end();
       return;

@@ -1,6 +1,7 @@
 /** Conservation (I26): what must hold of a machine when every space and file is closed and nobody works on it. */
-import type { Census, Machine } from '../../src/index.ts';
+
 import type { PageRef, Pfn } from '../../src/base/brands.ts';
+import type { Census, Machine } from '../../src/index.ts';
 import { CACHED, FREE, R_LINK, R_STATE, stateKind, stateTag } from '../../src/memory/ownership.ts';
 import { P_LINK, P_LOCK, P_MAPPING, P_RMAP_LOCK, P_STATE } from '../../src/memory/page.layout.ts';
 import type { Slab } from '../../src/memory/slab.ts';

@@ -1,5 +1,5 @@
 /** Kills a victim before every access of a call, one world each, and looks at what the survivor is left with. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { killEverywhere, type KillRequest } from './kill.ts';
+import { type KillRequest, killEverywhere } from './kill.ts';
 
 parentPort?.postMessage(killEverywhere(workerData as KillRequest));

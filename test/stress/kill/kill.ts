@@ -8,7 +8,7 @@ import { C_STATE, CPU_ATTACHED, cpuSlot } from '../../../src/sync/control.layout
 import { conservation } from '../audit.ts';
 import { collectGarbage } from './garbage.ts';
 import { SCENARIOS, type Scenario } from './scenarios.ts';
-import { ANON, anotherCpu, BASE, layoutOf, makeWorld, P, peekAt, Port, RW, stampOf, type World } from './world.ts';
+import { ANON, anotherCpu, BASE, layoutOf, makeWorld, P, Port, peekAt, RW, stampOf, type World } from './world.ts';
 
 export interface KillRequest {
   readonly scenario: string;
@@ -31,7 +31,6 @@ export interface KillReport {
 }
 
 const MAX_FAILURES = 5;
-
 
 export function killEverywhere(request: KillRequest): KillReport {
   const scenario = SCENARIOS.find(({ name }) => name === request.scenario);
@@ -138,15 +137,18 @@ function checkLayout(scenario: Scenario, { space }: World, layouts: Layouts): st
   const problems: string[] = [];
   const { mappings } = space.counters();
   if (mappings !== space.maps().length) problems.push(`${space.maps().length} mappings, but ${mappings} are counted`);
-  if (!scenario.manyLayouts && !isOld && !isHole && found !== layouts.new) problems.push(`the layout is neither old nor new:\n${found}`);
+  if (!scenario.manyLayouts && !isOld && !isHole && found !== layouts.new)
+    problems.push(`the layout is neither old nor new:\n${found}`);
   for (const { start, end: last, prot, file } of space.maps()) {
     if ((prot & PROT_READ) === 0) space.mprotect(start, last - start, PROT_READ);
     for (let at = start; at < last; at += P) {
-      if (scenario.touched !== undefined && at >= BASE && at < end && !scenario.touched.includes((at - BASE) / P)) continue;
+      if (scenario.touched !== undefined && at >= BASE && at < end && !scenario.touched.includes((at - BASE) / P))
+        continue;
       const value = peekAt(space, at);
       const inside = at >= BASE && at < end;
       const fine = inside ? scenario.legal?.(at, value as number, isOld ? 'old' : 'new') : isUntouched(file, at, value);
-      if (fine === false) problems.push(`page ${(at - BASE) / P} reads ${String(value)}, layout ${isOld ? 'old' : 'new'}`);
+      if (fine === false)
+        problems.push(`page ${(at - BASE) / P} reads ${String(value)}, layout ${isOld ? 'old' : 'new'}`);
     }
   }
   return problems;
@@ -174,7 +176,12 @@ function withoutRange(layout: string, start: number, end: number): string {
 export function useAgain({ pages }: Scenario, { space, file }: World): void {
   if (pages > 0) space.munmap(BASE, pages * P);
   const length = Math.max(4, pages) * P;
-  const at = space.mmap({ addr: pages > 0 ? BASE : 0, length: pages > 0 ? pages * P : length, prot: RW, flags: pages > 0 ? ANON | MAP_FIXED_NOREPLACE : ANON });
+  const at = space.mmap({
+    addr: pages > 0 ? BASE : 0,
+    length: pages > 0 ? pages * P : length,
+    prot: RW,
+    flags: pages > 0 ? ANON | MAP_FIXED_NOREPLACE : ANON,
+  });
   for (const page of [0, 1, 2]) {
     if (page >= Math.max(1, pages)) break;
     if (space.load32(at + page * P) !== 0) throw new Error(`a new page ${page} is not zero`);

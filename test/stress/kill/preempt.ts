@@ -7,7 +7,7 @@ import { MAP_FIXED, PROT_READ, SegmentationFault, VmError } from '../../../src/i
 import { collectGarbage } from './garbage.ts';
 import { finish, useAgain } from './kill.ts';
 import { SCENARIOS, type Scenario } from './scenarios.ts';
-import { ANON, anotherCpu, BASE, layoutOf, makeWorld, P, peekAt, Port, RW, type World } from './world.ts';
+import { ANON, anotherCpu, BASE, layoutOf, makeWorld, P, Port, peekAt, RW, type World } from './world.ts';
 
 export interface PreemptRequest {
   readonly scenario: string;

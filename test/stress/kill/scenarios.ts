@@ -1,12 +1,5 @@
 /** What a victim may be doing when it dies. `name` is what a replay names. */
-import {
-  MAP_FIXED,
-  MAP_FIXED_NOREPLACE,
-  MAP_PRIVATE,
-  PROT_NONE,
-  PROT_READ,
-  type Space,
-} from '../../../src/index.ts';
+import { MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_PRIVATE, PROT_NONE, PROT_READ, type Space } from '../../../src/index.ts';
 import { ANON, BASE, P, patternOf, RW, stamped, stampOf, type World } from './world.ts';
 
 export interface Scenario {

@@ -2,14 +2,14 @@
  * A machine with two cpus on one thread: a survivor and a victim. What both call is the library itself, so whatever the victim
  * has done when it "dies" is what a terminated Worker would have left.
  */
-import { type AccessKind, observePort, type PortObserver } from '../../../src/sync/atomics.checked.ts';
+
 import {
   createMachine,
-  type Machine,
-  type MappedFile,
   MAP_ANONYMOUS,
   MAP_FIXED_NOREPLACE,
   MAP_PRIVATE,
+  type Machine,
+  type MappedFile,
   PAGE_SIZE,
   PROT_READ,
   PROT_WRITE,
@@ -18,6 +18,7 @@ import {
   type Space,
 } from '../../../src/index.ts';
 import { Machine as MachineClass } from '../../../src/machine.ts';
+import { type AccessKind, observePort, type PortObserver } from '../../../src/sync/atomics.checked.ts';
 import { CONTROL_END, H_ID_HIGH, H_ID_LOW, LOCKDEP } from '../../../src/sync/control.layout.ts';
 
 export const P: number = PAGE_SIZE;
@@ -189,11 +190,20 @@ export interface World {
 }
 
 export function makeWorld(frames: number): World {
-  const survivor = createMachine({ memory: frames * P, stallTimeout: STALL_MS });
+  const first = createMachine({ memory: frames * P, stallTimeout: STALL_MS });
+  const survivor = anotherCpu(first);
+  first.close(); // the library remembers it as this thread's, so that a world that is given up would never be collected
   const space = survivor.createSpace();
   const file = survivor.createFile('pattern', {}, FILE_PAGES * P);
   const victim = anotherCpu(survivor);
-  return { survivor, space, file, victim, theirs: victim.attachSpace(space.handle), theirFile: victim.attachFile(file.handle) };
+  return {
+    survivor,
+    space,
+    file,
+    victim,
+    theirs: victim.attachSpace(space.handle),
+    theirFile: victim.attachFile(file.handle),
+  };
 }
 
 /** One more cpu on this thread. `attachMachine` would give the one that is there. */

@@ -1,0 +1,43 @@
+/** More than one dead thread, and more spaces than a thread can hold locks. */
+import type { Space } from '../../src/index.ts';
+import { MM_TREE_LOCK } from '../../src/paging/mm.layout.ts';
+import { HELD_SLOTS } from '../../src/sync/control.layout.ts';
+import { OWNER_MASK } from '../../src/sync/lock-classes.ts';
+import { ANON, anotherCpu, P, RW } from '../stress/kill/world.ts';
+import { killOnce, makeCast, outcome } from './cast.ts';
+
+/**
+ * first     mmap in one space: dies with its tree lock
+ * second    mmap in another space: dies with that one's
+ * survivor  reaps the first: for the layouts it needs the second's lock as well, and gives up
+ * survivor  reaps the second, then the first once more
+ */
+export function twoDeathsAtOnce(): { outcomes: string[]; reaped: boolean; mapped: string[] } {
+  const { machine, spaces } = makeCast(1);
+  const [one, other] = [spaces[0] as Space, machine.createSpace()];
+  const [first, second] = [one, other].map((space) => {
+    const victim = anotherCpu(machine);
+    const theirs = victim.attachSpace(space.handle);
+    const lock = space.handle.space + MM_TREE_LOCK;
+    killOnce(
+      () => ((machine.kernel.words[lock] as number) & OWNER_MASK) === victim.cpu + 1,
+      () => theirs.mmap({ length: P, prot: RW, flags: ANON }),
+    );
+    return victim.cpu;
+  }) as [number, number];
+  const outcomes = [first, second].map((cpu) => outcome(() => machine.reap(cpu)));
+  const reaped = machine.reap(first);
+  const mapped = [one, other].map((space) => outcome(() => space.mmap({ length: P, prot: RW, flags: ANON })));
+  return { outcomes, reaped, mapped };
+}
+
+/**
+ * victim    dies in peace, with nothing in hand
+ * survivor  reaps it: looks at the layout of every space of the machine, more than it could have locked at a time
+ */
+export function deathBesideManySpaces(): { reaped: boolean; again: boolean } {
+  const { machine } = makeCast(1);
+  for (let i = 0; i <= HELD_SLOTS; i++) machine.createSpace();
+  const victim = anotherCpu(machine);
+  return { reaped: machine.reap(victim.cpu), again: machine.reap(victim.cpu) };
+}

@@ -1,0 +1,74 @@
+/**
+ * Races that were there once. Each schedule is forced through the checked port, with several cpus on one thread, and told beside
+ * its code. A broken rule can be an endless loop: a schedule that does not end in time is terminated, and has failed.
+ */
+import { resolve } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { describe, expect, test } from 'vitest';
+import type { Schedule } from './schedules.checked.worker.ts';
+
+const WORKER = resolve(import.meta.dirname, '../../dist-test/test/schedules/schedules.checked.worker.js');
+const HANG_MS = 15_000;
+
+/** What became of the schedule. Rejects when it throws or does not come to an end. */
+async function play(schedule: Schedule): Promise<unknown> {
+  const worker = new Worker(WORKER, { workerData: schedule });
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    return await new Promise((done, failed) => {
+      timer = setTimeout(() => failed(new Error(`${schedule} hangs`)), HANG_MS);
+      worker.once('message', done);
+      worker.once('error', failed);
+      worker.once('exit', (code) => failed(new Error(`${schedule} exits with ${code}`)));
+    });
+  } finally {
+    clearTimeout(timer);
+    await worker.terminate();
+  }
+}
+
+describe('translations', () => {
+  test('an munmap waits for a fault that is about to install the first page of an empty leaf', async () => {
+    expect(await play('unmapBesideFirstFault')).toMatch(/has held leaf lock/);
+  });
+
+  test('an mprotect waits for a fault that is about to install the first page of an empty leaf', async () => {
+    expect(await play('protectBesideFirstFault')).toMatch(/has held leaf lock/);
+  });
+
+  test('an munmap that was overtaken by reclaim touches no other space', async () => {
+    expect(await play('unmapOvertakenByReclaim')).toEqual({ unmapped: 'SEGV_MAPERR', untouched: 0x77 });
+  });
+
+  test('a bump that was overtaken by a whole round of the ring hides no range from a reader', async () => {
+    expect(await play('bumpOvertakenByRound')).toEqual({ rounds: 1, during: 'SEGV_MAPERR', after: 'SEGV_MAPERR' });
+  });
+});
+
+describe('pages of files', () => {
+  test('a fault whose file goes while it reads the last page of it ends', async () => {
+    expect(await play('lastMappingGoesDuringRead')).toBe('SEGV_MAPERR');
+  });
+
+  test('a fault does not sleep for a frame with the lock of a page that is not of its mapping any more', async () => {
+    expect(await play('mappingChangesDuringRead')).toEqual({ filled: 'ENOMEM', stored: 'done', value: 5 });
+  });
+
+  test('a wait for a page whose reader has died ends in ETIMEDOUT, and the page can be read once the reader is reaped', async () => {
+    expect(await play('readerDies')).toEqual({ before: 'ETIMEDOUT', reaped: true, after: 0 });
+  });
+});
+
+describe('deaths', () => {
+  test('a reaping that needed the lock of another dead thread can be done again after that one’s', async () => {
+    expect(await play('twoDeathsAtOnce')).toEqual({
+      outcomes: ['ETIMEDOUT', 'done'],
+      reaped: true,
+      mapped: ['done', 'done'],
+    });
+  });
+
+  test('a death can be reaped beside more spaces than a thread can hold locks', async () => {
+    expect(await play('deathBesideManySpaces')).toEqual({ reaped: true, again: false });
+  });
+});

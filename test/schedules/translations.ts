@@ -1,0 +1,132 @@
+/** Layout calls beside faults and reclaim: no translation may outlive its page. */
+
+import type { MmRef, TableRef, Vpn } from '../../src/base/brands.ts';
+import { FLUSH_RING } from '../../src/base/tunables.ts';
+import { MAP_FIXED_NOREPLACE, MAP_PRIVATE, PROT_READ, registerBacking, type Space } from '../../src/index.ts';
+import { ringEntry } from '../../src/paging/generation.ts';
+import { MM_GENERATION, RING_STAMP, RING_START } from '../../src/paging/mm.layout.ts';
+import { LEAF_PAGES, T_LOCK, T_USED } from '../../src/paging/table.layout.ts';
+import { ANON, anotherCpu, BASE, P, peekAt, RW } from '../stress/kill/world.ts';
+import { interleave, makeCast, outcome, waitedFor } from './cast.ts';
+
+const AT = ANON | MAP_FIXED_NOREPLACE;
+const FRAMES = 256;
+/** Until a page that was used counts as unused. */
+const ROUNDS_OF_THE_CLOCK = 4;
+const page = (index: number): number => BASE + index * P;
+const vpnOf = (address: number): Vpn => (address / P) as Vpn;
+const mmOf = (space: Space): MmRef => space.handle.space as MmRef;
+
+/** Page 0 is mapped, untouched, its leaf is there and empty. */
+function untouchedPage(): { mapper: Space; toucher: Space; leaf: TableRef } {
+  const { machine, spaces } = makeCast(2);
+  const [mapper, toucher] = spaces as [Space, Space];
+  mapper.mmap({ addr: page(0), length: P, prot: RW, flags: AT });
+  const { rcu, tables } = machine.kernel;
+  const leaf = rcu.walking(() => tables.ensureLeaf(mmOf(mapper), vpnOf(page(0))));
+  return { mapper, toucher, leaf };
+}
+
+/**
+ * toucher   first write to page 0: finds the VMA attached, locks the leaf
+ * mapper    munmap of page 0: the leaf counts no page, so there seems to be nothing to take out
+ * toucher   installs its page in what is a hole
+ */
+export function unmapBesideFirstFault(): string {
+  const { mapper, toucher, leaf } = untouchedPage();
+  let waited = '';
+  interleave(() => toucher.store32(page(0), 1), {
+    before: (_kind, _array, index) => index === leaf + T_USED,
+    meanwhile: () => {
+      waited = waitedFor(() => mapper.munmap(page(0), P));
+    },
+  });
+  return waited;
+}
+
+/**
+ * toucher   first write to page 0: finds the VMA attached, locks the leaf
+ * mapper    mprotect(PROT_READ) of page 0: the leaf counts no page, so there seems to be none to protect
+ * toucher   installs its page, writable
+ */
+export function protectBesideFirstFault(): string {
+  const { mapper, toucher, leaf } = untouchedPage();
+  let waited = '';
+  interleave(() => toucher.store32(page(0), 1), {
+    before: (_kind, _array, index) => index === leaf + T_USED,
+    meanwhile: () => {
+      waited = waitedFor(() => mapper.mprotect(page(0), P, PROT_READ));
+    },
+  });
+  return waited;
+}
+
+/**
+ * mapper    munmap of a page of a file: has found the leaf, is about to lock it
+ * reclaimer takes the page: the leaf is empty, and goes too
+ * reclaimer writes to a page of another space, whose new leaf is the record that came free
+ * mapper    takes out what is in that record
+ */
+export function unmapOvertakenByReclaim(): { unmapped: number | string; untouched: number | string } {
+  const { machine, spaces } = makeCast(2);
+  const [space, mapper] = spaces as [Space, Space];
+  const { kernel } = machine;
+  const another = machine.createSpace();
+  another.mmap({ addr: page(0), length: 2 * LEAF_PAGES * P, prot: RW, flags: AT });
+  another.store32(page(0), 1); // so that a leaf is the next table that it needs
+  registerBacking('zeros', () => ({ read: (_position, targets) => targets.length * P, close() {} }));
+  const file = machine.createFile('zeros', {}, P);
+  space.mmap({ addr: page(0), length: P, prot: PROT_READ, flags: MAP_PRIVATE | MAP_FIXED_NOREPLACE, file });
+  space.load32(page(0));
+  const leaf = kernel.rcu.walking(() => kernel.tables.leafFor(mmOf(space), vpnOf(page(0))));
+  interleave(() => mapper.munmap(page(0), P), {
+    before: (kind, _array, index) => kind === 'cas' && index === leaf + T_LOCK,
+    meanwhile: () => {
+      for (let i = 0; i < ROUNDS_OF_THE_CLOCK; i++) kernel.reclaim.run(FRAMES);
+      outcome(() => machine.drain()); // in vain, while a section of the mapper's keeps the leaf
+      another.store32(page(LEAF_PAGES), 0x77);
+    },
+  });
+  const elsewhere = anotherCpu(machine).attachSpace(another.handle); // with nothing in its TLB
+  return { unmapped: peekAt(mapper, page(0)), untouched: peekAt(elsewhere, page(LEAF_PAGES)) };
+}
+
+/**
+ * slow      first write to page 2: bumps to generation g, is about to write the range into g's entry of the ring
+ * mapper    bumps on until the ring is round; munmap of page 0 bumps to the next generation, which has the same entry
+ * slow      writes its range into the entry, is about to stamp it
+ * reader    has page 0 in its TLB, looks into the ring for what the last generation made stale
+ */
+export function bumpOvertakenByRound(): { rounds: number; during: number | string; after: number | string } {
+  const { machine, spaces } = makeCast(3);
+  const [mapper, slow, reader] = spaces as [Space, Space, Space];
+  const { words } = machine.kernel;
+  const generation = (): number => words[mmOf(mapper) + MM_GENERATION] as number;
+  for (const index of [0, 2, 4]) mapper.mmap({ addr: page(index), length: P, prot: RW, flags: AT });
+  mapper.store32(page(0), 0x11);
+  slow.load32(page(2)); // the zero page: a write makes it stale
+  const its = generation() + 1;
+  const entry = ringEntry(mmOf(mapper), its);
+  let rounds = 0;
+  let during: number | string = '';
+  interleave(
+    () => slow.store32(page(2), 1),
+    {
+      before: (kind, array, index) =>
+        kind === 'poke' && array instanceof Float64Array && index === (entry + RING_START) >> 1,
+      meanwhile: () => {
+        for (let i = 1; i < FLUSH_RING; i++) mapper.mprotect(page(4), P, RW);
+        reader.load32(page(0));
+        mapper.munmap(page(0), P);
+        rounds = (generation() - its) / FLUSH_RING;
+      },
+    },
+    {
+      before: (kind, _array, index) => kind === 'store' && index === entry + RING_STAMP,
+      meanwhile: () => {
+        during = peekAt(reader, page(0));
+      },
+    },
+  );
+  return { rounds, during, after: peekAt(reader, page(0)) };
+}
