@@ -11,6 +11,7 @@ export * from './constants.ts';
 export type { DesignName } from './design/designs.ts';
 export { DESIGN_NAMES } from './design/designs.ts';
 export type {
+  FrameMemory,
   Machine,
   MachineCounters,
   MachineHandle,

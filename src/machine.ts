@@ -34,12 +34,17 @@ import { attachCpu, detachCpu, readCounter } from './sync/cpu.ts';
 import { type Counters, type HistogramName, sumCounters, sumHistograms } from './trace/counters.ts';
 import { type FrameViews, frameViews } from './views.ts';
 
+/** A WebAssembly.Memory, without its type: not every consumer's compiler knows it. */
+export interface FrameMemory {
+  readonly buffer: MemoryBuffer;
+}
+
 export interface MachineOptions {
   /**
    * Frames: a number of bytes (256 KiB to 4 GiB, rounded down to pages), or a WebAssembly.Memory whose bytes become the frames, so
    * that wasm code reaches them; shared unless `shared` is false.
    */
-  readonly memory: number | WebAssembly.Memory;
+  readonly memory: number | FrameMemory;
   /** False: one thread over an ArrayBuffer, no cross-origin isolation needed. Default true. */
   readonly shared?: boolean | undefined;
   /** The fault protocol. Default `rcu`. */

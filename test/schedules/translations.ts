@@ -92,41 +92,42 @@ export function unmapOvertakenByReclaim(): { unmapped: number | string; untouche
 }
 
 /**
- * slow      first write to page 2: bumps to generation g, is about to write the range into g's entry of the ring
- * mapper    bumps on until the ring is round; munmap of page 0 bumps to the next generation, which has the same entry
+ * slow      write to a page that was read before: bumps to generation g, is about to write the range into g's entry of the ring
+ * mapper    bumps on until the ring is round; its munmap bumps to the generation that has the same entry
  * slow      writes its range into the entry, is about to stamp it
- * reader    has page 0 in its TLB, looks into the ring for what the last generation made stale
+ * reader    has the unmapped page in its TLB, looks into the ring for what the last generation made stale
  */
 export function bumpOvertakenByRound(): { rounds: number; during: number | string; after: number | string } {
   const { machine, spaces } = makeCast(3);
   const [mapper, slow, reader] = spaces as [Space, Space, Space];
   const { words } = machine.kernel;
   const generation = (): number => words[mmOf(mapper) + MM_GENERATION] as number;
-  for (const index of [0, 2, 4]) mapper.mmap({ addr: page(index), length: P, prot: RW, flags: AT });
-  mapper.store32(page(0), 0x11);
-  slow.load32(page(2)); // the zero page: a write makes it stale
+  const [gone, written, kept] = [page(0), page(LEAF_PAGES), page(2 * LEAF_PAGES)]; // in leaves of their own: one is locked
+  for (const addr of [gone, written, kept]) mapper.mmap({ addr, length: P, prot: RW, flags: AT });
+  mapper.store32(gone, 0x11);
+  slow.load32(written); // the zero page: a write makes it stale
   const its = generation() + 1;
   const entry = ringEntry(mmOf(mapper), its);
   let rounds = 0;
   let during: number | string = '';
   interleave(
-    () => slow.store32(page(2), 1),
+    () => slow.store32(written, 1),
     {
       before: (kind, array, index) =>
         kind === 'poke' && array instanceof Float64Array && index === (entry + RING_START) >> 1,
       meanwhile: () => {
-        for (let i = 1; i < FLUSH_RING; i++) mapper.mprotect(page(4), P, RW);
-        reader.load32(page(0));
-        mapper.munmap(page(0), P);
+        for (let i = 1; i < FLUSH_RING; i++) mapper.mprotect(kept, P, RW);
+        reader.load32(gone);
+        mapper.munmap(gone, P);
         rounds = (generation() - its) / FLUSH_RING;
       },
     },
     {
       before: (kind, _array, index) => kind === 'store' && index === entry + RING_STAMP,
       meanwhile: () => {
-        during = peekAt(reader, page(0));
+        during = peekAt(reader, gone);
       },
     },
   );
-  return { rounds, during, after: peekAt(reader, page(0)) };
+  return { rounds, during, after: peekAt(reader, gone) };
 }

@@ -2,4 +2,4 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { type KillRequest, killEverywhere } from './kill.ts';
 
-parentPort?.postMessage(killEverywhere(workerData as KillRequest));
+parentPort?.postMessage((workerData as KillRequest[]).map(killEverywhere));

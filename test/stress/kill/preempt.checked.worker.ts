@@ -2,4 +2,4 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { type PreemptRequest, preemptEverywhere } from './preempt.ts';
 
-parentPort?.postMessage(preemptEverywhere(workerData as PreemptRequest));
+parentPort?.postMessage((workerData as PreemptRequest[]).map(preemptEverywhere));

@@ -1,0 +1,59 @@
+import { describe, expect, test } from 'vitest';
+import { byteCount, checkObject, checkProt, mapRequest, pageRange, show } from './arguments.ts';
+import type { MappingRef } from './base/brands.ts';
+
+const NO_FILE = 0 as MappingRef;
+const FILE = 77 as MappingRef;
+
+describe('arguments', () => {
+  test('that are byte counts are whole, safe and not negative', () => {
+    for (const value of [0, 1, 4096, Number.MAX_SAFE_INTEGER]) expect(byteCount(value, 'x', 'test')).toBe(value);
+    for (const value of [-1, 0.5, 2 ** 53, Number.NaN, '1', 1n, null]) {
+      expect(() => byteCount(value, 'x', 'test')).toThrow(/EINVAL/);
+    }
+  });
+
+  test('that are ranges become pages', () => {
+    expect(pageRange(8192, 1, 'test', 'ENOMEM')).toEqual({ start: 2, end: 3 });
+    expect(pageRange(8192, 4097, 'test', 'ENOMEM')).toEqual({ start: 2, end: 4 });
+    expect(pageRange(2 ** 47 - 4096, 4096, 'test', 'ENOMEM')).toEqual({ start: 2 ** 35 - 1, end: 2 ** 35 });
+    expect(() => pageRange(2 ** 47 - 4096, 4097, 'test', 'ENOMEM')).toThrow(/ENOMEM/);
+    expect(() => pageRange(8192, 0, 'test', 'ENOMEM')).toThrow(/EINVAL/);
+    expect(() => pageRange(8191, 1, 'test', 'ENOMEM')).toThrow(/EINVAL/);
+  });
+
+  test('that are rights are bits of PROT_*, and no bits above 32', () => {
+    for (const prot of [0, 1, 7]) expect(checkProt(prot, 'test')).toBe(prot);
+    for (const prot of [8, -1, 1.5, 2 ** 32 + 1, '1', undefined]) expect(() => checkProt(prot, 'test')).toThrow(/EINVAL/);
+  });
+
+  test('of mmap become a request', () => {
+    const base = { addr: 0, length: 5000, prot: 3, flags: 0x22, offset: 0, mapping: NO_FILE };
+    expect(mapRequest(base)).toMatchObject({ pages: 2, placement: 'anywhere', mapping: NO_FILE, offset: 0 });
+    expect(mapRequest({ ...base, addr: 0x12345678 })).toMatchObject({ placement: 'hint', start: 0x12345 });
+    expect(mapRequest({ ...base, addr: 2 ** 47 })).toMatchObject({ placement: 'anywhere' });
+    expect(mapRequest({ ...base, addr: 0x10000, flags: 0x32 })).toMatchObject({ placement: 'fixed', start: 16 });
+    expect(mapRequest({ ...base, addr: 0x10000, flags: 0x100022 })).toMatchObject({ placement: 'fixed-noreplace' });
+    expect(mapRequest({ ...base, prot: 1, flags: 1, offset: 3 * 4096, mapping: FILE })).toMatchObject({ offset: 3 });
+  });
+
+  test('of any kind can be shown in a message without running their code', () => {
+    const trap = {
+      toString(): never {
+        throw new Error('called');
+      },
+    };
+    expect([trap, Object.create(null), [], () => 1, Symbol('s'), 1n, null, undefined, '1'].map(show)).toEqual([
+      'an object',
+      'an object',
+      'an object',
+      'a function',
+      'Symbol(s)',
+      '1',
+      'null',
+      'undefined',
+      '1',
+    ]);
+    expect(() => checkObject(null, 'options', 'test')).toThrow(/EINVAL/);
+  });
+});

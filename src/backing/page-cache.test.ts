@@ -1,0 +1,147 @@
+import { describe, expect, test } from 'vitest';
+import { bareMachine } from '../../test/kernel.ts';
+import type { MappingRef, PageRef, Pfn } from '../base/brands.ts';
+import { P_FLAGS, P_LOCK, PG_REFERENCED } from '../memory/page.layout.ts';
+import type { Kernel } from '../space/kernel.ts';
+import { C_PAGE_LOCKS, PAGE_LOCK_SLOTS } from '../sync/control.layout.ts';
+import { WAITED } from '../sync/lock-classes.ts';
+import { pageLockHeld, pageReap, pageTryLock, pageUnlock, pageWait } from './page-lock.ts';
+
+const FILE = 1000 as MappingRef;
+const OTHER = 1032 as MappingRef;
+
+function insert(kernel: Kernel, mapping: MappingRef, index: number): PageRef {
+  const { page, inserted } = kernel.cache.insert(mapping, index, kernel.frames.alloc());
+  expect(inserted).toBe(true);
+  return page;
+}
+
+function take(kernel: Kernel, page: PageRef): void {
+  if (!pageLockHeld(kernel.cpu, page)) expect(pageTryLock(kernel.cpu, page)).toBe(true);
+  kernel.cache.remove(page);
+  pageUnlock(kernel.cpu, page);
+}
+
+describe('the page cache', () => {
+  test('finds what was inserted, locked and not up to date at first, and nothing else', () => {
+    const { kernel, cpu } = bareMachine();
+    const { cache } = kernel;
+    const page = insert(kernel, FILE, 7);
+    expect([cache.lookup(FILE, 7), cache.lookup(FILE, 8), cache.lookup(OTHER, 7)]).toEqual([page, 0, 0]);
+    expect([pageLockHeld(cpu, page), cache.isUptodate(page), cache.holds(page, FILE, 7), cache.holds(page, FILE, 8)]).toEqual([
+      true,
+      false,
+      true,
+      false,
+    ]);
+    cache.markUptodate(page);
+    expect(cache.isUptodate(page)).toBe(true);
+    take(kernel, page);
+    expect([cache.lookup(FILE, 7), cache.find(FILE, 7)]).toEqual([0, 0]);
+  });
+
+  test('has one page per place: who comes second gets the first one’s, and keeps the frame', () => {
+    const { kernel, cpu } = bareMachine();
+    const first = insert(kernel, FILE, 0);
+    const pfn = kernel.frames.alloc();
+    const { page, inserted } = kernel.cache.insert(FILE, 0, pfn);
+    expect([page, inserted]).toEqual([first, false]);
+    pageUnlock(cpu, kernel.frames.pageOf(pfn));
+    kernel.frames.free(pfn);
+    take(kernel, first);
+  });
+
+  test('keeps pages apart that share a bucket, whichever is removed first', () => {
+    const { kernel } = bareMachine(64);
+    const pages = Array.from({ length: 60 }, (_, i) => insert(kernel, i % 2 === 0 ? FILE : OTHER, i));
+    for (let i = 0; i < 60; i++) expect(kernel.cache.lookup(i % 2 === 0 ? FILE : OTHER, i)).toBe(pages[i]);
+    for (const step of [3, 1]) {
+      for (let i = 0; i < 60; i += step) {
+        const page = pages[i] as PageRef;
+        if (kernel.cache.find(i % 2 === 0 ? FILE : OTHER, i) === 0) continue;
+        take(kernel, page);
+        expect(kernel.cache.find(i % 2 === 0 ? FILE : OTHER, i)).toBe(0);
+        const next = (i + 1) % 60;
+        const still = kernel.cache.find(next % 2 === 0 ? FILE : OTHER, next);
+        expect([0, pages[next]]).toContain(still);
+      }
+    }
+  });
+
+  test('knows whether a record is chained', () => {
+    const { kernel } = bareMachine();
+    const page = insert(kernel, FILE, 3);
+    expect([kernel.cache.findRecord(page, FILE), kernel.cache.findRecord(page, OTHER)]).toEqual([true, false]);
+    take(kernel, page);
+    expect(kernel.cache.findRecord(page, FILE)).toBe(false);
+  });
+
+  test('notes a use once a round', () => {
+    const { kernel, words } = bareMachine();
+    const page = insert(kernel, FILE, 3);
+    expect((words[page + P_FLAGS] as number) & PG_REFERENCED).toBe(0);
+    kernel.cache.touch(page);
+    expect((words[page + P_FLAGS] as number) & PG_REFERENCED).toBe(PG_REFERENCED);
+    take(kernel, page);
+  });
+
+  test('lets nobody remove a page without its lock', () => {
+    const { kernel, cpu } = bareMachine();
+    const page = insert(kernel, FILE, 3);
+    pageUnlock(cpu, page);
+    expect(() => kernel.cache.remove(page)).toThrow(/I21/);
+    take(kernel, page);
+  });
+});
+
+describe('a page lock', () => {
+  test('is had by one, and in its cpu’s slot', () => {
+    const { kernel, cpu, another, words } = bareMachine();
+    const other = another().cpu;
+    const page = kernel.frames.pageOf(5 as Pfn);
+    expect(pageTryLock(cpu, page)).toBe(true);
+    expect(words[cpu.base + C_PAGE_LOCKS]).toBe(page);
+    expect(pageTryLock(other, page)).toBe(false);
+    expect(words[other.base + C_PAGE_LOCKS]).toBe(0);
+    expect(() => pageUnlock(other, page)).toThrow(/which it has not locked/);
+  });
+
+  test('of this very thread is EDEADLK to wait for', () => {
+    const { kernel, cpu } = bareMachine();
+    const page = kernel.frames.pageOf(5 as Pfn);
+    pageWait(cpu, page); // the control: free
+    pageTryLock(cpu, page);
+    expect(() => pageWait(cpu, page)).toThrow(/EDEADLK/);
+    pageUnlock(cpu, page);
+  });
+
+  test('of another is waited for only so long that the waiter looks again', () => {
+    const { kernel, cpu, another, words } = bareMachine();
+    const page = kernel.frames.pageOf(5 as Pfn);
+    pageTryLock(another().cpu, page);
+    const since = performance.now();
+    pageWait(cpu, page);
+    expect(performance.now() - since).toBeLessThan(500);
+    expect((words[page + P_LOCK] as number) & WAITED).toBe(WAITED);
+  });
+
+  test('of a dead cpu is let go, of a living one not', () => {
+    const { kernel, cpu, another } = bareMachine();
+    const dead = another().cpu;
+    const page = kernel.frames.pageOf(5 as Pfn);
+    pageTryLock(dead, page);
+    pageReap(cpu, page, cpu.tag);
+    expect(pageTryLock(cpu, page)).toBe(false);
+    pageReap(cpu, page, dead.tag);
+    expect(pageTryLock(cpu, page)).toBe(true);
+    pageUnlock(cpu, page);
+  });
+
+  test('is one of at most as many as the slot names', () => {
+    const { kernel, cpu } = bareMachine();
+    for (let i = 1; i <= PAGE_LOCK_SLOTS; i++) pageTryLock(cpu, kernel.frames.pageOf(i as Pfn));
+    expect(() => pageTryLock(cpu, kernel.frames.pageOf(100 as Pfn))).toThrow(/locks more than/);
+    for (let i = PAGE_LOCK_SLOTS; i >= 1; i--) pageUnlock(cpu, kernel.frames.pageOf(i as Pfn));
+    expect(pageTryLock(cpu, kernel.frames.pageOf(100 as Pfn))).toBe(true);
+  });
+});
