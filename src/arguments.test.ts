@@ -24,7 +24,8 @@ describe('arguments', () => {
 
   test('that are rights are bits of PROT_*, and no bits above 32', () => {
     for (const prot of [0, 1, 7]) expect(checkProt(prot, 'test')).toBe(prot);
-    for (const prot of [8, -1, 1.5, 2 ** 32 + 1, '1', undefined]) expect(() => checkProt(prot, 'test')).toThrow(/EINVAL/);
+    for (const prot of [8, -1, 1.5, 2 ** 32 + 1, '1', undefined])
+      expect(() => checkProt(prot, 'test')).toThrow(/EINVAL/);
   });
 
   test('of mmap become a request', () => {

@@ -15,7 +15,16 @@ function scan(ahead: Readahead, mapping: number, from: number, to: number): numb
 }
 
 test('a sequential reader’s window grows to the limit', () => {
-  expect(scan(new Readahead(), 5, 0, 140)).toEqual([1, 4, 8, 16, READAHEAD_MAX, READAHEAD_MAX, READAHEAD_MAX, READAHEAD_MAX]);
+  expect(scan(new Readahead(), 5, 0, 140)).toEqual([
+    1,
+    4,
+    8,
+    16,
+    READAHEAD_MAX,
+    READAHEAD_MAX,
+    READAHEAD_MAX,
+    READAHEAD_MAX,
+  ]);
 });
 
 test('a random reader reads one page at a time', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { bareMachine, type BareMachine } from '../../test/kernel.ts';
+import { type BareMachine, bareMachine } from '../../test/kernel.ts';
 import type { MappingRef, PageRef, Pfn } from '../base/brands.ts';
 import { P_FLAGS, P_PINS, PG_REFERENCED } from '../memory/page.layout.ts';
 import { pageTryLock, pageUnlock } from './page-lock.ts';

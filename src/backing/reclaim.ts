@@ -60,7 +60,9 @@ export class Reclaim {
       const reclaimed = this.run(RECLAIM_BATCH);
       if (this._rcu.pendingRetired() > 0) this._rcu.synchronize();
       // What is retired may be waited for by a fault in I/O: then it gives us nothing.
-      if (reclaimed === 0 && this._rcu.freeAllRetired() === 0) fruitless++;
+      if (reclaimed > 0 || this._rcu.freeAllRetired() > 0) fruitless = 0;
+      else if (this._rcu.someFreeing()) this._rcu.waitABit();
+      else fruitless++;
     }
     throw new VmError('ENOMEM', 'fault', `no frame of ${this._frames.total} is free and no page can be reclaimed`);
   }
@@ -72,7 +74,7 @@ export class Reclaim {
   makeRoom(): void {
     const reclaimed = this.run(RECLAIM_BATCH);
     if (this._rcu.pendingRetired() > 0) this._rcu.synchronize();
-    if (this._rcu.freeAllRetired() > 0 || reclaimed > 0) return;
+    if (this._rcu.freeAllRetired() > 0 || reclaimed > 0 || this._rcu.someFreeing()) return;
     throw new VmError('ENOMEM', 'fault', 'no room for another page table or reverse-map record');
   }
 

@@ -25,3 +25,9 @@ export const SPIN_LIMIT = 1;
 export const RECLAIM_BATCH = 2;
 /** Largest read-ahead window, pages. */
 export const READAHEAD_MAX = 2;
+/** Spins for mmap_lock before a thread sleeps: it is held for longer than a spinlock. */
+export const RWSEM_SPIN_LIMIT = 1;
+/** Times that a sleeping writer may be passed by a running one. */
+export const RWSEM_PASSES = 1;
+/** Retired objects at which a layout call waits for a grace period when it is done. */
+export const RETIRE_BACKLOG = 64;

@@ -28,3 +28,9 @@ export const SPIN_LIMIT = 200;
 export const RECLAIM_BATCH = 64;
 /** Largest read-ahead window, pages. */
 export const READAHEAD_MAX = 32;
+/** Spins for mmap_lock before a thread sleeps: it is held for longer than a spinlock. */
+export const RWSEM_SPIN_LIMIT = 1000;
+/** Times that a sleeping writer may be passed by a running one. */
+export const RWSEM_PASSES = 32;
+/** Retired objects at which a layout call waits for a grace period when it is done. */
+export const RETIRE_BACKLOG = 4096;

@@ -132,10 +132,14 @@ describe('chunk sources', () => {
     const first = source.carve();
     expect(first).toEqual({ first: expect.any(Number), count: 40 });
     const seen: number[] = [];
-    source.forEach((record) => seen.push(record));
+    source.forEach((record) => {
+      seen.push(record);
+    });
     expect(seen).toHaveLength(40);
     expect(seen[0]).toBe(first?.first);
-    arenaSource(cpu, kernel.regions, KIND + 1, 100).forEach(() => expect.fail('another kind’s record'));
+    arenaSource(cpu, kernel.regions, KIND + 1, 100).forEach(() => {
+      expect.fail('another kind’s record');
+    });
     words[ARENA_BUMP] = kernel.regions.chunkCount;
     expect(source.carve()).toBeUndefined();
   });
@@ -150,7 +154,9 @@ describe('chunk sources', () => {
     ]);
     expect([source.carve(), source.carve()]).toEqual([undefined, undefined]);
     let count = 0;
-    source.forEach(() => count++);
+    source.forEach(() => {
+      count++;
+    });
     expect([count, words[bump]]).toEqual([20, 32]);
   });
 });

@@ -1,7 +1,15 @@
 import { expect, test } from 'vitest';
 import { bareMachine, bareSpace, vpn } from '../../test/kernel.ts';
 import type { MmRef, VmaRef } from '../base/brands.ts';
-import { clearIntent, INTENT_NONE, INTENT_PROTECT, INTENT_UNMAP, intendVma, readIntent, writeIntent } from './intent.ts';
+import {
+  clearIntent,
+  INTENT_NONE,
+  INTENT_PROTECT,
+  INTENT_UNMAP,
+  intendVma,
+  readIntent,
+  writeIntent,
+} from './intent.ts';
 import { attachMm, createMm, forEachMm, leaveMm, usesMm } from './mm.ts';
 
 test('an intent is read by others as it was written, with large pages exactly, until it is cleared', () => {
@@ -30,7 +38,11 @@ test('a space lives as long as a cpu uses it, and the last one to leave takes it
   const { mm } = bareSpace(kernel);
   const serial = kernel.words[mm + 1] as number;
   attachMm(other, mm, serial);
-  expect([usesMm(kernel, kernel.cpu.id, mm), usesMm(kernel, other.cpu.id, mm), usesMm(kernel, 9, mm)]).toEqual([true, true, false]);
+  expect([usesMm(kernel, kernel.cpu.id, mm), usesMm(kernel, other.cpu.id, mm), usesMm(kernel, 9, mm)]).toEqual([
+    true,
+    true,
+    false,
+  ]);
   leaveMm(kernel, mm, kernel.cpu.id);
   const live: number[] = [];
   forEachMm(kernel, (one) => live.push(one));

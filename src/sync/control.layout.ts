@@ -94,6 +94,8 @@ export const C_RW_HOLD = 48;
 export const C_RW_WAIT = 49;
 export const C_RW_MODE = 50;
 export const C_RW_TICKET = 51;
+/** Times that others took the lock before this waiter. */
+export const C_RW_PASSED = 52;
 /* The layout operation in progress (see space/intent.ts). */
 export const C_INTENT = 64;
 export const INTENT_WORDS = 32;
@@ -104,6 +106,8 @@ export const C_RETIRE_OPEN_COUNT = 98;
 export const C_RETIRE_WAIT_COUNT = 99;
 export const C_RETIRE_OPEN = 100;
 export const C_RETIRE_WAIT = 108;
+/** Objects that this cpu has taken off a list and is just freeing. */
+export const C_RETIRE_FREEING = 116;
 export const RETIRE_KINDS = 8;
 /* futex waiter (see sync/futex.ts). */
 export const C_FUTEX = 128;

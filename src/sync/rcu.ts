@@ -17,9 +17,10 @@ import { mightSleep, sectionEntered, sectionLeft } from '#lockdep';
 import { oops } from '../base/assert.ts';
 import { VmError } from '../base/errors.ts';
 import { MAX_CPUS } from '../base/limits.ts';
-import { RETIRE_BATCH } from '../base/tunables.ts';
+import { RETIRE_BACKLOG, RETIRE_BATCH } from '../base/tunables.ts';
 import { COUNTER } from '../trace/counters.ts';
 import {
+  C_RETIRE_FREEING,
   C_RETIRE_LOCK,
   C_RETIRE_OPEN,
   C_RETIRE_OPEN_COUNT,
@@ -75,6 +76,8 @@ export interface RetiredChain {
   count: number;
 }
 
+/** Longest that a layout call waits, after it is done, for the records that it has retired. */
+const BACKLOG_WAIT_MS = 50;
 const SPINS_BEFORE_WAIT = 100;
 const SPINS_BEFORE_NUDGE = 50;
 
@@ -239,26 +242,29 @@ export class Rcu {
     const tag = this.startGracePeriod();
     const was = this.suspend();
     try {
-      this._waitFor(tag);
+      const blocker = this._waitFor(tag, this.cpu.stallLimit);
+      if (blocker !== -1) this._stalled(blocker);
     } finally {
       this.resume(was);
     }
   }
 
-  private _waitFor(tag: number): void {
+  /** -1, or the cpu that has not left its section after `limit` milliseconds. */
+  private _waitFor(tag: number, limit: number): number {
     const { cpu } = this;
     cpu.count(COUNTER['grace.waits']);
     let blocker = this._blocker(tag);
-    if (blocker === -1) return;
+    if (blocker === -1) return -1;
     mightSleep(cpu, 'a grace period');
     const since = now();
     for (let spins = 0; blocker !== -1; spins++) {
       if (spins % SPINS_BEFORE_NUDGE === SPINS_BEFORE_NUDGE - 1) this._nudgeCpu(blocker);
       if (spins < SPINS_BEFORE_WAIT) pause();
       else this._sleep(Math.min(1, 0.05 * (spins - SPINS_BEFORE_WAIT + 1)));
-      if (spins > SPINS_BEFORE_WAIT && now() - since > cpu.stallLimit) this._stalled(blocker);
+      if (spins > SPINS_BEFORE_WAIT && now() - since > limit) return blocker;
       blocker = this._blocker(tag);
     }
+    return -1;
   }
 
   private _sleep(milliseconds: number): void {
@@ -343,8 +349,14 @@ export class Rcu {
 
   /** Frees what has outlived its grace period, if enough has come together to be worth a look. */
   pollRetired(): void {
-    const { words, base } = this.cpu;
-    if (peek(words, base + C_RETIRE_OPEN_COUNT) >= RETIRE_BATCH) this.freeRetired(this.cpu.id);
+    const { words, base, id } = this.cpu;
+    const open = peek(words, base + C_RETIRE_OPEN_COUNT);
+    if (open < RETIRE_BATCH) return;
+    this.freeRetired(id);
+    // A thread that maps and unmaps while another stays in a section must not use up the records: it waits for that one.
+    if (open < RETIRE_BACKLOG || this.depth > 0 || !this.cpu.canBlock) return;
+    this._waitFor(this.startGracePeriod(), BACKLOG_WAIT_MS);
+    this.freeRetired(id);
   }
 
   /** Frees what cpu `owner` has retired and nobody can reach any more; starts a grace period for the rest. Never waits. */
@@ -356,10 +368,13 @@ export class Rcu {
       const lock = base + C_RETIRE_LOCK;
       if (owner === cpu.id) spinLock(cpu, lock, CLASS_RETIRE);
       else if (!spinTryLock(cpu, lock, CLASS_RETIRE)) return freed;
+      const freeing = cpu.base + C_RETIRE_FREEING;
+      store(cpu.words, freeing, peek(cpu.words, base + C_RETIRE_WAIT_COUNT));
       const heads = this._takeElapsed(base, owner !== cpu.id);
       this._closeOpen(base);
       spinUnlock(cpu, lock);
       if (heads !== undefined) freed += this._freeChains(heads);
+      store(cpu.words, freeing, 0);
     }
     return freed;
   }
@@ -413,6 +428,21 @@ export class Rcu {
     poke(words, base + C_RETIRE_OPEN_COUNT, 0);
     poke(words, base + C_RETIRE_WAIT_COUNT, 0);
     spinUnlock(this.cpu, base + C_RETIRE_LOCK);
+    store(words, base + C_RETIRE_FREEING, 0);
+  }
+
+  /** Whether some other cpu has taken objects off a list and not given them back yet: they are about to be free. */
+  someFreeing(): boolean {
+    const { words } = this.cpu;
+    const used = load(words, CPUS_USED);
+    for (let id = 0; id < used; id++) if (load(words, cpuSlot(id) + C_RETIRE_FREEING) !== 0) return true;
+    return false;
+  }
+
+  /** A moment's sleep, for whoever waits for that. Requires: no section. */
+  waitABit(): void {
+    if (this.cpu.canBlock) wait(this.cpu.words, GRACE, load(this.cpu.words, GRACE), 0.1);
+    else pause();
   }
 
   /** Objects that wait for a grace period, on all cpus. */

@@ -1,7 +1,17 @@
 import { describe, expect, test } from 'vitest';
 import { bareMachine } from '../../test/kernel.ts';
 import { Oops } from '../base/errors.ts';
-import { C_RW_HOLD, C_RW_MODE, C_RW_TICKET, C_RW_WAIT, C_WAKE, cpuSlot, SPACE_LOCK } from './control.layout.ts';
+import { RWSEM_PASSES } from '../base/tunables.ts';
+import {
+  C_RW_HOLD,
+  C_RW_MODE,
+  C_RW_PASSED,
+  C_RW_TICKET,
+  C_RW_WAIT,
+  C_WAKE,
+  cpuSlot,
+  SPACE_LOCK,
+} from './control.layout.ts';
 import {
   readHeld,
   readLock,
@@ -19,8 +29,9 @@ const SEM = SPACE_LOCK;
 const READ = 1;
 const WRITE = 2;
 
-/** Puts a sleeper of another thread into the queue, as `enqueue` does. */
-function waiter(words: Int32Array, id: number, mode: number, ticket: number): void {
+/** Puts a sleeper of another thread into the queue, as `enqueue` does: one that was passed as often as may be. */
+function waiter(words: Int32Array, id: number, mode: number, ticket: number, passed = RWSEM_PASSES): void {
+  words[cpuSlot(id) + C_RW_PASSED] = passed;
   words[cpuSlot(id) + C_RW_MODE] = mode;
   words[cpuSlot(id) + C_RW_TICKET] = ticket;
   words[cpuSlot(id) + C_RW_WAIT] = SEM;
@@ -72,6 +83,22 @@ describe('the semaphore', () => {
     writeUnlock(cpu, SEM);
     expect([writeOwner(words, SEM), readHeld(r, SEM)]).toEqual([w.id, false]);
     expect([woken(words, w.id), woken(words, r.id)]).toEqual([true, false]);
+  });
+
+  test('may be taken past a sleeping writer, which is woken, a few times; then it is handed the lock', () => {
+    const { cpu, another, words } = bareMachine();
+    const w = another().cpu;
+    writeLock(cpu, SEM);
+    waiter(words, w.id, WRITE, 0, 0);
+    for (let pass = 0; pass < RWSEM_PASSES; pass++) {
+      words[cpuSlot(w.id) + C_WAKE] = 0;
+      writeUnlock(cpu, SEM);
+      expect([writeOwner(words, SEM), woken(words, w.id)]).toEqual([-1, true]);
+      expect(writeTryLock(cpu, SEM)).toBe(false); // only a thread that waits may pass
+      writeLock(cpu, SEM);
+    }
+    writeUnlock(cpu, SEM);
+    expect(writeOwner(words, SEM)).toBe(w.id);
   });
 
   test('goes to all readers before the next writer, and to none behind it', () => {

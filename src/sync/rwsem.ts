@@ -1,5 +1,6 @@
 /**
- * Reader-writer semaphore: sleepable, fair (first come, first served, neighbouring readers together).
+ * Reader-writer semaphore: sleepable, fair (first come, first served, neighbouring readers together; a running writer may pass a
+ * sleeping one a few times).
  *
  * ```
  *   +0  state   0 free | owner's tag (writer) | QUEUED (somebody waits: no fast path)
@@ -16,9 +17,9 @@ import { DEV } from '#dev';
 import { lockAcquired, lockReleased } from '#lockdep';
 import { oops } from '../base/assert.ts';
 import { VmError, WouldBlock } from '../base/errors.ts';
-import { SPIN_LIMIT } from '../base/tunables.ts';
+import { RWSEM_PASSES, RWSEM_SPIN_LIMIT, SPIN_LIMIT } from '../base/tunables.ts';
 import { COUNTER } from '../trace/counters.ts';
-import { C_RW_HOLD, C_RW_MODE, C_RW_TICKET, C_RW_WAIT, CPUS_USED, cpuSlot } from './control.layout.ts';
+import { C_RW_HOLD, C_RW_MODE, C_RW_PASSED, C_RW_TICKET, C_RW_WAIT, CPUS_USED, cpuSlot } from './control.layout.ts';
 import type { Cpu } from './cpu.ts';
 import { CLASS_MMAP, CLASS_RWSEM, OWNER_MASK } from './lock-classes.ts';
 import { PARK_MS, park, prepareToPark, wakeCpu } from './park.ts';
@@ -29,6 +30,7 @@ const TICKET = 1;
 const QUEUE = 2;
 export const RWSEM_WORDS = 3;
 const QUEUED = 0x100;
+const NOBODY = -1;
 const READ = 1;
 const WRITE = 2;
 
@@ -104,8 +106,9 @@ export function rwsemReap(cpu: Cpu, sem: number, dead: number): boolean {
   const held = load(cpu.words, slot + C_RW_HOLD) === sem;
   if (held) store(cpu.words, slot + C_RW_HOLD, 0);
   const taken = takeOver(cpu, sem, dead + 1);
-  if (!taken) grantIfFree(cpu, sem); // it may have let go of the lock and died before it handed it on
+  const first = taken ? NOBODY : grantIfFree(cpu, sem); // it may have let go of the lock and died before it handed it on
   spinUnlock(cpu, sem + QUEUE);
+  wakeFirst(cpu.words, first);
   const owner = load(cpu.words, sem + STATE) & OWNER_MASK;
   if (held && owner !== 0) wakeCpu(cpu.words, owner - 1); // a writer that waits for readers to leave
   if (taken && DEV) lockAcquired(cpu, sem, CLASS_MMAP);
@@ -121,11 +124,25 @@ function takeOver(cpu: Cpu, sem: number, deadTag: number): boolean {
 
 function writeLockSlow(cpu: Cpu, sem: number): void {
   cpu.count(COUNTER['lock.rwsem.contended']);
-  for (let i = 0; i < SPIN_LIMIT; i++) {
-    if (load(cpu.words, sem + STATE) === 0 && cas(cpu.words, sem + STATE, 0, cpu.tag) === 0) return;
+  for (let i = 0; i < RWSEM_SPIN_LIMIT; i++) {
+    if (tryTake(cpu, sem)) return;
     pause();
   }
   enqueue(cpu, sem, WRITE);
+}
+
+/** Takes a lock that no writer owns, past whoever waits. */
+function tryTake(cpu: Cpu, sem: number): boolean {
+  const seen = load(cpu.words, sem + STATE);
+  return (seen & OWNER_MASK) === 0 && cas(cpu.words, sem + STATE, seen, seen | cpu.tag) === seen;
+}
+
+function spinTake(cpu: Cpu, sem: number): boolean {
+  for (let i = 0; i < RWSEM_SPIN_LIMIT; i++) {
+    if (granted(cpu, sem, WRITE) || tryTake(cpu, sem)) return true;
+    pause();
+  }
+  return false;
 }
 
 function enqueue(cpu: Cpu, sem: number, mode: number): void {
@@ -136,14 +153,17 @@ function enqueue(cpu: Cpu, sem: number, mode: number): void {
   spinLock(cpu, sem + QUEUE, CLASS_RWSEM);
   poke(words, base + C_RW_MODE, mode);
   poke(words, base + C_RW_TICKET, add(words, sem + TICKET, 1));
+  poke(words, base + C_RW_PASSED, 0);
   store(words, base + C_RW_WAIT, sem);
   // From here on every release goes through the queue; a free one is granted now.
   for (let seen = load(words, sem + STATE); (seen & QUEUED) === 0; seen = load(words, sem + STATE)) {
     if (cas(words, sem + STATE, seen, seen | QUEUED) === seen) break;
   }
-  grantIfFree(cpu, sem);
+  const first = grantIfFree(cpu, sem);
   spinUnlock(cpu, sem + QUEUE);
+  wakeFirst(words, first);
   while (!granted(cpu, sem, mode)) {
+    if (mode === WRITE && spinTake(cpu, sem)) break;
     park(cpu, PARK_MS, 'mmap_lock');
     if (now() - since > cpu.stallLimit && giveUp(cpu, sem, mode)) stalled(cpu, sem);
     if (!granted(cpu, sem, mode)) prepareToPark(cpu);
@@ -159,13 +179,15 @@ function granted(cpu: Cpu, sem: number, mode: number): boolean {
 
 /** Leaves the queue, unless the grant came meanwhile. */
 function giveUp(cpu: Cpu, sem: number, mode: number): boolean {
+  let first = NOBODY;
   spinLock(cpu, sem + QUEUE, CLASS_RWSEM);
   const gone = !granted(cpu, sem, mode);
   if (gone) {
     store(cpu.words, cpu.base + C_RW_WAIT, 0);
-    grantIfFree(cpu, sem);
+    first = grantIfFree(cpu, sem);
   }
   spinUnlock(cpu, sem + QUEUE);
+  wakeFirst(cpu.words, first);
   return gone;
 }
 
@@ -215,8 +237,14 @@ function releaseWriter(cpu: Cpu, sem: number): void {
   if (cas(cpu.words, sem + STATE, cpu.tag, 0) === cpu.tag) return; // release
   if (!writeHeld(cpu, sem)) oops('locks', `cpu ${cpu.id} releases mmap_lock ${sem}, which it does not hold`);
   spinLock(cpu, sem + QUEUE, CLASS_RWSEM);
-  grantNext(cpu, sem);
+  const first = grantNext(cpu, sem);
   spinUnlock(cpu, sem + QUEUE);
+  wakeFirst(cpu.words, first);
+}
+
+/** Outside the queue's lock: a wake-up is a system call. */
+function wakeFirst(words: Int32Array, id: number): void {
+  if (id !== NOBODY) wakeCpu(words, id);
 }
 
 /** `id` is the reader: the caller's own, or a dead cpu's. */
@@ -230,27 +258,37 @@ function releaseReader(words: Int32Array, cpu: Cpu, sem: number, id: number): vo
     return;
   }
   spinLock(cpu, sem + QUEUE, CLASS_RWSEM);
-  grantIfFree(cpu, sem);
+  const first = grantIfFree(cpu, sem);
   spinUnlock(cpu, sem + QUEUE);
+  wakeFirst(words, first);
 }
 
-/** Requires: queue lock. */
-function grantIfFree(cpu: Cpu, sem: number): void {
-  if (load(cpu.words, sem + STATE) === QUEUED && someReader(cpu, sem) === -1) grantNext(cpu, sem);
+/** Requires: queue lock. The cpu to wake, as `grantNext`. */
+function grantIfFree(cpu: Cpu, sem: number): number {
+  if (load(cpu.words, sem + STATE) !== QUEUED || someReader(cpu, sem) !== -1) return NOBODY;
+  // Owned while the grant is made: a writer that takes it in passing meanwhile would not see readers that are let in.
+  if (cas(cpu.words, sem + STATE, QUEUED, cpu.tag | QUEUED) !== QUEUED) return NOBODY;
+  return grantNext(cpu, sem);
 }
 
-/** Requires: queue lock, and no holder but perhaps the caller as writer. Hands over to the first in the queue. */
-function grantNext(cpu: Cpu, sem: number): void {
+/**
+ * Requires: queue lock, and the caller owns the state. Lets the first in the queue have it, and returns whom to
+ * wake. A writer is only told that the lock is free: a running thread may take it first, since to hand it to a sleeper each
+ * time would make every release wait for a wake-up. One that was passed often enough is handed the lock.
+ */
+function grantNext(cpu: Cpu, sem: number): number {
   const { words } = cpu;
   const first = firstWaiter(cpu, sem, 0);
   if (first === -1) {
     store(words, sem + STATE, 0);
-    return;
+    return NOBODY;
   }
-  if (peek(words, cpuSlot(first) + C_RW_MODE) === WRITE) {
-    store(words, sem + STATE, (first + 1) | QUEUED);
-    wakeCpu(words, first);
-    return;
+  const slotOfFirst = cpuSlot(first);
+  if (peek(words, slotOfFirst + C_RW_MODE) === WRITE) {
+    const passed = peek(words, slotOfFirst + C_RW_PASSED) + 1;
+    poke(words, slotOfFirst + C_RW_PASSED, passed);
+    store(words, sem + STATE, passed > RWSEM_PASSES ? (first + 1) | QUEUED : QUEUED);
+    return first;
   }
   const writer = firstWaiter(cpu, sem, WRITE);
   const used = load(words, CPUS_USED);
@@ -262,6 +300,7 @@ function grantNext(cpu: Cpu, sem: number): void {
     wakeCpu(words, id);
   }
   store(words, sem + STATE, writer === -1 ? 0 : QUEUED);
+  return NOBODY;
 }
 
 /** The cpu with the lowest ticket, of `mode` or (0) of any, that has not been granted already. */

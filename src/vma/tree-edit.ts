@@ -65,7 +65,9 @@ export class TreeEditor {
     edit.newRoot = root;
     edit.open = true;
     try {
-      if (root === 0 || !this._replaceInLeaf(edit, start, end, insert)) this._rebuild.run(edit, start, end, insert);
+      if (root === 0 ? !this._firstLeaf(edit, insert) : !this._replaceInLeaf(edit, start, end, insert)) {
+        this._rebuild.run(edit, start, end, insert);
+      }
     } catch (error) {
       this.abandon(edit);
       throw error;
@@ -85,6 +87,19 @@ export class TreeEditor {
     edit.made.clear();
     edit.replaced.clear();
     this._idle.push(edit);
+  }
+
+  /** The first VMAs of an empty tree. */
+  private _firstLeaf(edit: TreeEdit, insert: readonly VmaRef[]): boolean {
+    if (insert.length === 0 || insert.length > TREE_FANOUT) return false;
+    const leaf = this._nodes.create(0, insert.length);
+    edit.made.add(leaf);
+    for (let k = 0; k < insert.length; k++) {
+      const v = insert[k] as VmaRef;
+      this._nodes.setLeafEntry(leaf, k, this._vmas.start(v), this._vmas.end(v), v);
+    }
+    edit.newRoot = leaf;
+    return true;
   }
 
   /** False, with nothing done: the range reaches into another leaf, or this one would over- or underflow. */
@@ -107,8 +122,13 @@ export class TreeEditor {
     const from = nodes.firstEndingAfter(n, start);
     const to = nodes.firstStartingAt(n, end, from);
     const left = count - (to - from) + insert.length;
-    if (left > TREE_FANOUT || left < (depth === 0 ? 1 : TREE_MIN)) return false;
+    if (left > TREE_FANOUT || left < (depth === 0 ? 0 : TREE_MIN)) return false;
     if (DEV && to > from) checkWhole(nodes, n, from, to, start, end);
+    if (left === 0) {
+      edit.replaced.add(n);
+      edit.newRoot = 0 as NodeRef; // the last VMA goes
+      return true;
+    }
 
     const copy = nodes.create(0, left);
     edit.made.add(copy);

@@ -594,12 +594,10 @@ describe('createMachine', () => {
       fails({ memory: MiB, shared });
     },
   );
-  test.each([...NOT_COUNTS, ['0', 0], ['2^31', 2 ** 31]])(
-    'with a stallTimeout of %s is EINVAL',
-    (_name, stallTimeout) => {
-      fails({ memory: MiB, stallTimeout });
-    },
-  );
+  test.each([...NOT_COUNTS, ['0', 0], ['2^31', 2 ** 31]])('with a time-out of %s is EINVAL', (_name, milliseconds) => {
+    fails({ memory: MiB, stallTimeout: milliseconds });
+    fails({ memory: MiB, ioTimeout: milliseconds });
+  });
   test('with every design works, and undefined options count as not given', () => {
     for (const design of DESIGN_NAMES) {
       const machine = createMachine({ memory: 256 * KiB, design, shared: undefined, stallTimeout: undefined });

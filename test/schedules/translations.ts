@@ -17,11 +17,12 @@ const page = (index: number): number => BASE + index * P;
 const vpnOf = (address: number): Vpn => (address / P) as Vpn;
 const mmOf = (space: Space): MmRef => space.handle.space as MmRef;
 
-/** Page 0 is mapped, untouched, its leaf is there and empty. */
+/** Page 0 is mapped, untouched; its leaf is there, empty, and stays without it: another mapping needs it too. */
 function untouchedPage(): { mapper: Space; toucher: Space; leaf: TableRef } {
   const { machine, spaces } = makeCast(2);
   const [mapper, toucher] = spaces as [Space, Space];
   mapper.mmap({ addr: page(0), length: P, prot: RW, flags: AT });
+  mapper.mmap({ addr: page(8), length: P, prot: PROT_READ, flags: AT });
   const { rcu, tables } = machine.kernel;
   const leaf = rcu.walking(() => tables.ensureLeaf(mmOf(mapper), vpnOf(page(0))));
   return { mapper, toucher, leaf };

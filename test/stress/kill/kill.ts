@@ -12,43 +12,59 @@ import { ANON, anotherCpu, BASE, layoutOf, makeWorld, P, Port, peekAt, RW, stamp
 
 export interface KillRequest {
   readonly scenario: string;
-  /** The first access to die at, and how many to the next. */
-  readonly first: number;
-  readonly stride: number;
-  /** Milliseconds after which it is enough. */
-  readonly budget: number;
-  /** The reaper dies too, at an access that this seed draws for each death. */
-  readonly reaperSeed?: number | undefined;
-  /** Failures after which it is enough. */
-  readonly maxFailures?: number | undefined;
+  /** Deaths, spread evenly over the call's accesses from a seeded one on; all of them if there are no more. */
+  readonly deaths: number;
+  readonly seed: number;
+  /** The reaper dies too, somewhere. */
+  readonly reaperDies?: boolean | undefined;
+  /** Only this access: a replay. */
+  readonly only?: number | undefined;
 }
 
-export interface KillReport {
-  /** Accesses of the call when nobody dies. */
+export interface Report {
+  /** Accesses of the call when nobody interferes. */
   readonly accesses: number;
-  readonly deaths: number;
+  readonly worlds: number;
   readonly failures: readonly string[];
 }
 
 const MAX_FAILURES = 5;
 
-export function killEverywhere(request: KillRequest): KillReport {
-  const scenario = SCENARIOS.find(({ name }) => name === request.scenario);
-  if (scenario === undefined) throw new Error(`no scenario '${request.scenario}'`);
+export function killEverywhere({ scenario: name, deaths, seed, reaperDies, only }: KillRequest): Report {
+  const scenario = scenarioNamed(name);
   const port = new Port();
   port.install();
   const { accesses, layouts } = rehearse(port, scenario);
   const failures: string[] = [];
-  const draw = request.reaperSeed === undefined ? undefined : seededDraws(request.reaperSeed);
-  const until = performance.now() + request.budget;
-  let deaths = 0;
-  for (let fatal = request.first; fatal < accesses; fatal += request.stride) {
-    if (performance.now() > until || failures.length >= (request.maxFailures ?? MAX_FAILURES)) break;
-    if (deaths++ % 16 === 0) collectGarbage();
-    const { place, problem } = dieOnce(port, scenario, fatal, layouts, draw);
+  let worlds = 0;
+  for (const fatal of only === undefined ? spread(accesses, deaths, seed) : [only]) {
+    if (failures.length >= MAX_FAILURES) break;
+    if (worlds++ % 16 === 0) collectGarbage();
+    const reaper = reaperDies ? Math.floor(chance(seed, fatal) * REAP_ACCESSES) : undefined;
+    const { place, problem } = dieOnce(port, scenario, fatal, layouts, reaper);
     if (problem !== undefined) failures.push(`killed before access ${fatal} of ${accesses} (${place}): ${problem}`);
   }
-  return { accesses, deaths, failures };
+  return { accesses, worlds, failures };
+}
+
+export function scenarioNamed(name: string): Scenario {
+  const scenario = SCENARIOS.find((each) => each.name === name);
+  if (scenario === undefined) throw new Error(`no scenario '${name}'`);
+  return scenario;
+}
+
+/** `count` accesses of `total`, evenly spread. */
+export function spread(total: number, count: number, seed: number): number[] {
+  if (total <= count) return Array.from({ length: total }, (_, i) => i);
+  const offset = chance(seed, total);
+  return Array.from({ length: count }, (_, i) => Math.floor(((i + offset) * total) / count));
+}
+
+/** A number in [0, 1) for each pair. */
+function chance(seed: number, index: number): number {
+  let hash = Math.imul(seed ^ Math.imul(index + 1, 0x9e3779b1), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return ((hash ^ (hash >>> 16)) >>> 0) / 2 ** 32;
 }
 
 interface Layouts {
@@ -79,7 +95,7 @@ function dieOnce(
   scenario: Scenario,
   fatal: number,
   layouts: Layouts,
-  draw: ((below: number) => number) | undefined,
+  reaper: number | undefined,
 ): { place: string; problem: string | undefined } {
   const world = prepare(scenario);
   const what: string[] = [];
@@ -87,10 +103,10 @@ function dieOnce(
   try {
     port.kill(fatal, () => scenario.act(world));
     place = port.place;
-    if (draw === undefined) {
+    if (reaper === undefined) {
       if (!port.survive(() => world.survivor.reap(world.victim.cpu))) what.push('there was nobody to reap');
     } else {
-      place += `, its reaper ${reapTwice(port, world, draw)}`;
+      place += `, its reaper ${reapTwice(port, world, reaper)}`;
     }
     port.survive(() => {
       what.push(...checkLayout(scenario, world, layouts));
@@ -104,9 +120,8 @@ function dieOnce(
 }
 
 /** A third thread reaps, and dies of it; the survivor is told of that death only. */
-function reapTwice(port: Port, { survivor, victim }: World, draw: (below: number) => number): string {
+function reapTwice(port: Port, { survivor, victim }: World, fatal: number): string {
   const reaper = anotherCpu(survivor);
-  const fatal = draw(REAP_ACCESSES);
   const lived = port.kill(fatal, () => void reaper.reap(victim.cpu));
   const where = lived ? 'lived' : `at ${fatal} (${port.place})`;
   port.survive(() => {
@@ -119,14 +134,6 @@ function reapTwice(port: Port, { survivor, victim }: World, draw: (below: number
 
 /** About as many as a reaper makes. */
 const REAP_ACCESSES = 3000;
-
-function seededDraws(seed: number): (below: number) => number {
-  let state = seed >>> 0;
-  return (below) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-}
 
 function checkLayout(scenario: Scenario, { space }: World, layouts: Layouts): string[] {
   space.validate();

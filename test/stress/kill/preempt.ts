@@ -5,25 +5,23 @@
  */
 import { MAP_FIXED, PROT_READ, SegmentationFault, VmError } from '../../../src/index.ts';
 import { collectGarbage } from './garbage.ts';
-import { finish, useAgain } from './kill.ts';
-import { SCENARIOS, type Scenario } from './scenarios.ts';
+import { finish, type Report, scenarioNamed, spread, useAgain } from './kill.ts';
+import type { Scenario } from './scenarios.ts';
 import { ANON, anotherCpu, BASE, layoutOf, makeWorld, P, Port, peekAt, RW, type World } from './world.ts';
 
 export interface PreemptRequest {
   readonly scenario: string;
   readonly intruder: string;
-  readonly first: number;
-  readonly stride: number;
-  readonly budget: number;
-  readonly maxFailures?: number | undefined;
+  /** Schedules, spread evenly over the call's accesses from a seeded one on; all of them if there are no more. */
+  readonly schedules: number;
+  readonly seed: number;
+  /** Only this access: a replay. */
+  readonly only?: number | undefined;
 }
 
-export interface PreemptReport {
-  readonly accesses: number;
-  readonly schedules: number;
+export interface PreemptReport extends Report {
   /** Given up because the second call would have waited for the first. */
   readonly impossible: number;
-  readonly failures: readonly string[];
 }
 
 interface Intruder {
@@ -105,28 +103,27 @@ export const INTRUDERS: readonly Intruder[] = [
   },
 ];
 
-export function preemptEverywhere(request: PreemptRequest): PreemptReport {
-  const scenario = SCENARIOS.find(({ name }) => name === request.scenario) as Scenario;
-  const intruder = INTRUDERS.find(({ name }) => name === request.intruder) as Intruder;
+export function preemptEverywhere({ scenario: name, intruder, schedules, seed, only }: PreemptRequest): PreemptReport {
+  const scenario = scenarioNamed(name);
+  const second = INTRUDERS.find((each) => each.name === intruder) as Intruder;
   const port = new Port();
   port.install();
+  preemptOnce(port, scenario, second, Number.POSITIVE_INFINITY);
+  const accesses = port.count;
   const failures: string[] = [];
-  const until = performance.now() + request.budget;
-  let schedules = 0;
+  let worlds = 0;
   let impossible = 0;
-  for (let at = request.first, done = false; !done && performance.now() < until; at += request.stride) {
-    if (failures.length >= (request.maxFailures ?? 5)) break;
-    if (schedules % 16 === 0) collectGarbage();
-    const outcome = preemptOnce(port, scenario, intruder, at);
-    done = outcome === 'over';
-    if (done) return { accesses: port.count, schedules, impossible, failures };
-    schedules++;
-    if (outcome === 'impossible') impossible++;
-    else if (outcome !== 'fine') failures.push(`preempted before access ${at} (${port.place}): ${outcome}`);
+  for (const at of only === undefined ? spread(accesses, schedules, seed) : [only]) {
+    if (failures.length >= 5) break;
+    if (worlds++ % 16 === 0) collectGarbage();
+    const problem = preemptOnce(port, scenario, second, at);
+    if (port.impossible) impossible++;
+    else if (problem !== '') failures.push(`preempted before access ${at} of ${accesses} (${port.place}): ${problem}`);
   }
-  return { accesses: port.count, schedules, impossible, failures };
+  return { accesses, worlds, impossible, failures };
 }
 
+/** What went wrong, or ''. */
 function preemptOnce(port: Port, scenario: Scenario, intruder: Intruder, at: number): string {
   const world = makeWorld(scenario.frames ?? 256);
   scenario.setup(world);
@@ -142,7 +139,7 @@ function preemptOnce(port: Port, scenario: Scenario, intruder: Intruder, at: num
         tolerant(() => intruder.act(world, scenario, port, Math.imul(at, 7) % 997));
       },
     );
-    if (!intruded) return 'over';
+    if (!intruded) return '';
     port.survive(() => {
       world.space.validate();
       const { mappings } = world.space.counters();
@@ -155,8 +152,7 @@ function preemptOnce(port: Port, scenario: Scenario, intruder: Intruder, at: num
   } catch (error) {
     problems.push(error instanceof Error ? (error.stack ?? error.message) : String(error));
   }
-  if (port.impossible) return 'impossible';
-  return problems.length === 0 ? 'fine' : problems.join('; ');
+  return problems.join('; ');
 }
 
 /** Every mapped page is there; what it reads may be the one or the other. */

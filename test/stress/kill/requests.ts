@@ -1,16 +1,19 @@
 /** Starting the harness in a Worker of its own: the checked build is not the one that vitest has loaded. */
 import { resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import type { KillReport, KillRequest } from './kill.ts';
+import type { KillRequest, Report } from './kill.ts';
 import type { PreemptReport, PreemptRequest } from './preempt.ts';
 
 const DIST = resolve(import.meta.dirname, '../../../dist-test/test/stress/kill');
 
-/** Seconds that this folder's tests may take together. */
-export const SECONDS: number = Number(process.env.VMSPACE_STRESS_SECONDS ?? 40);
+/** How much more to try than by default. By default this folder takes about 40 seconds. */
+export const EFFORT: number = Math.max(1, Number(process.env.VMSPACE_STRESS_SECONDS ?? 0) / 4);
 export const SEED: number = Number(process.env.VMSPACE_SEED ?? 20261121);
+/** A replay: the access at which to die or to be preempted. */
+export const ONLY: number | undefined =
+  process.env.VMSPACE_ONLY === undefined ? undefined : Number(process.env.VMSPACE_ONLY);
 
-export function runKills(requests: readonly KillRequest[]): Promise<KillReport[]> {
+export function runKills(requests: readonly KillRequest[]): Promise<Report[]> {
   return run('kill.checked.worker.js', requests);
 }
 
@@ -18,11 +21,15 @@ export function runPreemptions(requests: readonly PreemptRequest[]): Promise<Pre
   return run('preempt.checked.worker.js', requests);
 }
 
+/** The worker's one message, once it has exited and its memory is given back. */
 function run<T>(file: string, workerData: unknown): Promise<T> {
   return new Promise((done, failed) => {
     const worker = new Worker(resolve(DIST, file), { workerData });
-    worker.once('message', done);
+    let report: T | undefined;
+    worker.once('message', (message: T) => {
+      report = message;
+    });
     worker.once('error', failed);
-    worker.once('exit', (code) => failed(new Error(`the worker ended without a report, exit ${code}`)));
+    worker.once('exit', (code) => (report === undefined ? failed(new Error(`exit ${code}`)) : done(report)));
   });
 }
