@@ -89,7 +89,7 @@ export class Translator {
   private _walk(vpn: Vpn, write: boolean): boolean {
     const { k } = this;
     k.cpu.count(COUNTER['tlb.misses']);
-    const leaf = k.tables.leafFor(this.view.mm, vpn);
+    const leaf = this.view.leafFor(k.tables, vpn);
     if (leaf === NONE) return false;
     const entry = k.tables.entries(leaf) + (vpn & (LEAF_PAGES - 1));
     const pte = load(k.words, entry);

@@ -45,7 +45,7 @@ function lookUpAndCommit(f: Faulter): number {
   if (reason !== 0) return reason === DETACHED_UNMAPPED ? MAPERR : reason === DETACHED_REMAPPED ? WAIT : DETACHED;
   const flags = k.vmas.flags(vma);
   if ((flags & (write ? VM_WRITE : VM_PROT)) === 0) return ACCERR;
-  const leaf = k.tables.leafFor(f.mm, vpn);
+  const leaf = f.view.leafFor(k.tables, vpn);
   if (leaf === NONE) return faultOnNothing(f, k.tables.ensureLeaf(f.mm, vpn));
   const entry = k.tables.entries(leaf) + (vpn & (LEAF_PAGES - 1));
   const pte = load(k.words, entry);

@@ -54,7 +54,7 @@ export class Frames {
   }
 
   pfnOf(page: PageRef): Pfn {
-    return ((page - this._pages) / PAGE_RECORD_WORDS) as Pfn;
+    return ((page - this._pages) >> 4) as Pfn; // PAGE_RECORD_WORDS is 16
   }
 
   /** A frame in state OWNED with no references, its bytes undefined; 0 when there is none. Never waits. */

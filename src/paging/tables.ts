@@ -20,6 +20,8 @@ import { MM_TOP } from './mm.layout.ts';
 import { LEAF_PAGES, LEAF_SHIFT, T_FIRST, T_LEVEL, T_LINK, T_LOCK, T_MM, T_PARENT, T_USED } from './table.layout.ts';
 
 const TOP_LEVEL = 3;
+/** A header has 16 words, a table 512: the one's offset is the other's shifted by this. */
+const HEADER_TO_ENTRIES = 5;
 /** Pages covered by one entry of a table at each level. */
 const SPAN = [1, 2 ** 9, 2 ** 18, 2 ** 27];
 
@@ -44,7 +46,7 @@ export class Tables {
 
   /** Word index of the table's first entry. */
   entries(table: TableRef): number {
-    return this._tables + ((table - this._headers) / TABLE_HEADER_WORDS) * LEAF_PAGES;
+    return this._tables + ((table - this._headers) << HEADER_TO_ENTRIES);
   }
 
   /** The table that word `entry` lies in. */
@@ -63,8 +65,8 @@ export class Tables {
 
   /** The leaf that covers `vpn`, or 0. Requires: a section, or the mmap_lock for writing. */
   leafFor(mm: MmRef, vpn: Vpn): TableRef {
-    const entry = this._leafEntry(mm, vpn);
-    return (entry === 0 ? 0 : load(this._words, entry)) as TableRef;
+    const leaves = this.leavesAround(mm, vpn);
+    return (leaves === 0 ? 0 : load(this._words, leaves + indexAt(vpn, 1))) as TableRef;
   }
 
   /** The same, made if missing. Throws ENOMEM. Requires: a section. */
@@ -184,14 +186,18 @@ export class Tables {
     return mm !== 0 && load(this._words, mm + MM_TOP) === table;
   }
 
-  private _leafEntry(mm: MmRef, vpn: Vpn): number {
+  /**
+   * Word index of the first entry of the table whose entries are the leaves around `vpn`, or 0. Upper tables live until the space
+   * exits: a user of the space may keep it.
+   */
+  leavesAround(mm: MmRef, vpn: Vpn): number {
     let table = load(this._words, mm + MM_TOP) as TableRef;
     if (table === 0) return 0;
     for (let level = TOP_LEVEL; level > 1; level--) {
       table = load(this._words, this.entries(table) + indexAt(vpn, level)) as TableRef;
       if (table === 0) return 0;
     }
-    return this.entries(table) + indexAt(vpn, 1);
+    return this.entries(table);
   }
 
   private _hook(entry: number, mm: MmRef, level: number, vpn: Vpn): TableRef {

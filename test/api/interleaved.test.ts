@@ -273,6 +273,46 @@ describe.each(DESIGNS)('between look-up and commit under %s', (design) => {
   });
 });
 
+describe.each(DESIGNS)('a translation that another cpu holds in its section under %s', (design) => {
+  test('of the zero page is dropped when the page gets a frame', () => {
+    withPair(design, ({ space, theirs }) => {
+      const at = map(space, 2);
+      theirs.run((m) => {
+        expect([m.load32(at), m.load32(at + PAGE)]).toEqual([0, 0]);
+        space.store32(at, 1);
+        expect([m.load32(at), m.load32(at + PAGE)]).toEqual([1, 0]);
+        m.store32(at, 2);
+      });
+      expect(space.load32(at)).toBe(2);
+    });
+  });
+
+  test('of a file’s page is dropped when a private write copies it', () => {
+    withPair(design, ({ space, theirs, file }) => {
+      const at = mapFile(space, file(1), RW);
+      theirs.run((m) => {
+        expect(m.load8(at)).toBe(1);
+        space.store8(at, 9);
+        expect([m.load8(at), m.load8(at + 1)]).toEqual([9, 1]);
+      });
+    });
+  });
+
+  test('of a writable page lets no store through after PROT_NONE is in force', () => {
+    withPair(design, ({ space, theirs }) => {
+      const at = map(space, 1);
+      theirs.run((m) => {
+        m.store32(at, 1);
+        expectError('ETIMEDOUT', () => space.mprotect(at, PAGE, PROT_NONE));
+        expectFault('SEGV_ACCERR', () => m.store32(at, 2));
+        expectFault('SEGV_ACCERR', () => m.load32(at));
+      });
+      space.mprotect(at, PAGE, PROT_READ);
+      expect(space.load32(at)).toBe(1);
+    });
+  });
+});
+
 describe('between look-up and commit under rcu, where no lock keeps writers out', () => {
   test('munmap: the store is a SEGV and nothing is installed', () => {
     withPair('rcu', ({ machine, space, theirs }) => {

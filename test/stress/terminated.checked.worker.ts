@@ -93,9 +93,9 @@ let blockReads = false;
 registerBacking('numbered', () => ({
   read(position, targets) {
     if (blockReads) stand();
-    targets.forEach((target, i) =>
-      new Int32Array(target.buffer, target.byteOffset, PAGE / 4).fill(position / PAGE + i),
-    );
+    targets.forEach((target, i) => {
+      new Int32Array(target.buffer, target.byteOffset, PAGE / 4).fill(position / PAGE + i);
+    });
     return targets.length * PAGE;
   },
   close() {},
