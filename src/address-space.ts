@@ -452,7 +452,7 @@ export class Space {
     const { rcu, tree } = this._k;
     rcu.enter(this._view);
     try {
-      tree.validate(rootOf(this._k, this._mm), { allowDetached: true });
+      tree.validate(rootOf(this._k, this._mm), { allowDetached: true, allowRetired: true });
     } finally {
       rcu.leave(this._view);
     }

@@ -220,6 +220,44 @@ describe.each(DESIGNS.filter((design) => design !== 'mmap-sem'))('while a fault 
     });
   });
 
+  /** The second cpu replaces the page at `at`, and what was its frame is soon `victim`'s. */
+  function replaceAndReuse({ other, theirs }: Pair, at: number): number {
+    theirs.mmap({ addr: at, length: PAGE, prot: RW, flags: PRIVATE | MAP_FIXED });
+    other.drain();
+    const victim = map(theirs, 240);
+    for (let page = 0; page < 240; page++) theirs.fill(victim + page * PAGE, PAGE, 0xee);
+    return victim;
+  }
+
+  test('the page before it is replaced: an access to both is done with the new one', () => {
+    withPair(design, (pair) => {
+      const { space, file } = pair;
+      const at = mapFile(space, file(1), RW);
+      space.store8(at + PAGE - 1, 5);
+      expect(space.load8(at + PAGE - 1)).toBe(5);
+      during = () => replaceAndReuse(pair, at);
+      expect(space.load16(at + PAGE - 1)).toBe(2 << 8);
+    });
+  });
+
+  test('the target of a copy is replaced: nothing is written into what its frame has become', () => {
+    withPair(design, (pair) => {
+      const { space, theirs, file } = pair;
+      const source = mapFile(space, file(1));
+      const target = map(space, 1);
+      space.store8(target, 5);
+      let victim = 0;
+      during = () => {
+        victim = replaceAndReuse(pair, target);
+      };
+      expect(space.copy(target, source, PAGE)).toBe(PAGE);
+      const got = new Uint8Array(240 * PAGE);
+      theirs.read(victim, got);
+      expect(got.every((byte) => byte === 0xee)).toBe(true);
+      expect([space.load8(target), space.load8(target + PAGE - 1)]).toEqual([1, 1]);
+    });
+  });
+
   test('the read fails: whoever unmapped meanwhile hears nothing of it', () => {
     withPair(design, ({ space, theirs, file }) => {
       const at = mapFile(space, file(1));

@@ -175,9 +175,10 @@ const PLACES: Record<string, (machine: Machine, space: Space) => void> = {
     space.wait(KEPT, 1000);
   },
   'in the read of a file': (machine, space) => {
-    const at = mapFile(machine, space);
+    const file = machine.createFile('numbered', {}, FILE_PAGES * PAGE);
+    const at = space.mmap({ length: file.size, prot: RW, flags: MAP_PRIVATE, file });
     blockReads = true;
-    space.load32(at + 9 * PAGE);
+    space.load32(at);
   },
   'holding mmap_lock': (machine, { handle }) => {
     writeLock(machine.kernel.cpu, handle.space + MM_MMAP_LOCK);

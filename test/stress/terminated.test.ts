@@ -62,6 +62,7 @@ let report: Promise<unknown[]>;
 
 const thread = (data: object): Worker => new Worker(FILE, { workerData: { shared, common, seed: SEED, ...data } });
 
+/** Rejects if the host fails over it. */
 async function ask<T>(question: unknown): Promise<T> {
   const answer = once(host, 'message');
   host.postMessage(question);
