@@ -3,7 +3,7 @@
  * one world: the victim's call stops before access N, the survivor reaps it, and then the layout is the old one or the
  * new one, nothing else has changed, everything works, and when all is closed every pool is whole again (I26).
  */
-import { MAP_FIXED_NOREPLACE, type Machine, PROT_READ } from '../../../src/index.ts';
+import { type DesignName, MAP_FIXED_NOREPLACE, type Machine, PROT_READ } from '../../../src/index.ts';
 import { C_STATE, CPU_ATTACHED, cpuSlot } from '../../../src/sync/control.layout.ts';
 import { conservation } from '../audit.ts';
 import { collectGarbage } from './garbage.ts';
@@ -15,6 +15,7 @@ export interface KillRequest {
   /** Deaths, spread evenly over the call's accesses from a seeded one on; all of them if there are no more. */
   readonly deaths: number;
   readonly seed: number;
+  readonly design?: DesignName | undefined;
   /** The reaper dies too, somewhere. */
   readonly reaperDies?: boolean | undefined;
   /** Only this access: a replay. */
@@ -30,18 +31,19 @@ export interface Report {
 
 const MAX_FAILURES = 5;
 
-export function killEverywhere({ scenario: name, deaths, seed, reaperDies, only }: KillRequest): Report {
+export function killEverywhere({ scenario: name, deaths, seed, design, reaperDies, only }: KillRequest): Report {
   const scenario = scenarioNamed(name);
   const port = new Port();
   port.install();
-  const { accesses, layouts } = rehearse(port, scenario);
+  const { accesses, layouts } = rehearse(port, scenario, design);
   const failures: string[] = [];
   let worlds = 0;
   for (const fatal of only === undefined ? spread(accesses, deaths, seed) : [only]) {
     if (failures.length >= MAX_FAILURES) break;
     if (worlds++ % 16 === 0) collectGarbage();
     const reaper = reaperDies ? Math.floor(chance(seed, fatal) * REAP_ACCESSES) : undefined;
-    const { place, problem } = dieOnce(port, scenario, fatal, layouts, reaper);
+    const world = prepare(scenario, design);
+    const { place, problem } = dieOnce(port, scenario, world, fatal, layouts, reaper);
     if (problem !== undefined) failures.push(`killed before access ${fatal} of ${accesses} (${place}): ${problem}`);
   }
   return { accesses, worlds, failures };
@@ -73,8 +75,12 @@ interface Layouts {
 }
 
 /** The call as it goes when nobody dies. */
-function rehearse(port: Port, scenario: Scenario): { accesses: number; layouts: Layouts } {
-  const world = prepare(scenario);
+function rehearse(
+  port: Port,
+  scenario: Scenario,
+  design: DesignName | undefined,
+): { accesses: number; layouts: Layouts } {
+  const world = prepare(scenario, design);
   const old = layoutOf(world.space);
   port.kill(Number.POSITIVE_INFINITY, () => scenario.act(world));
   const layouts = { old, new: layoutOf(world.space) };
@@ -83,8 +89,8 @@ function rehearse(port: Port, scenario: Scenario): { accesses: number; layouts: 
   return { accesses: port.count, layouts };
 }
 
-function prepare(scenario: Scenario): World {
-  const world = makeWorld(scenario.frames ?? 256);
+function prepare(scenario: Scenario, design: DesignName | undefined): World {
+  const world = makeWorld(scenario.frames ?? 256, design);
   scenario.setup(world);
   scenario.warm?.(world);
   return world;
@@ -93,11 +99,11 @@ function prepare(scenario: Scenario): World {
 function dieOnce(
   port: Port,
   scenario: Scenario,
+  world: World,
   fatal: number,
   layouts: Layouts,
   reaper: number | undefined,
 ): { place: string; problem: string | undefined } {
-  const world = prepare(scenario);
   const what: string[] = [];
   let place = '';
   try {

@@ -5,6 +5,7 @@
 
 import {
   createMachine,
+  type DesignName,
   MAP_ANONYMOUS,
   MAP_FIXED_NOREPLACE,
   MAP_PRIVATE,
@@ -189,8 +190,8 @@ export interface World {
   readonly theirFile: MappedFile;
 }
 
-export function makeWorld(frames: number): World {
-  const first = createMachine({ memory: frames * P, stallTimeout: STALL_MS });
+export function makeWorld(frames: number, design: DesignName = 'rcu'): World {
+  const first = createMachine({ memory: frames * P, design, stallTimeout: STALL_MS });
   const survivor = anotherCpu(first);
   first.close(); // the library remembers it as this thread's, so that a world that is given up would never be collected
   const space = survivor.createSpace();
