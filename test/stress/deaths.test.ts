@@ -34,3 +34,19 @@ describe('a thread that dies while it finishes the work of another one that died
     LIMIT_MS,
   );
 });
+
+/** Calls in which the designs differ. */
+const FAULTS = SCENARIO_NAMES.filter((name) => /fault|copy|reclaim|a write after/.test(name));
+
+describe.each(['retry', 'mmap-sem'] as const)('a thread that dies under %s', (design) => {
+  test.each(FAULTS)(
+    'in %s leaves a machine that works on',
+    async (scenario) => {
+      const deaths = Math.ceil(15 * EFFORT);
+      const [report] = await runKills([{ scenario, deaths, seed: SEED, design, only: ONLY }]);
+      expect(report?.failures, replay).toEqual([]);
+      expect(report?.worlds).toBeGreaterThan(0);
+    },
+    LIMIT_MS,
+  );
+});

@@ -131,9 +131,10 @@ function reapTwice(port: Port, { survivor, victim }: World, fatal: number): stri
   const lived = port.kill(fatal, () => void reaper.reap(victim.cpu));
   const where = lived ? 'lived' : `at ${fatal} (${port.place})`;
   port.survive(() => {
+    // It died before it had begun: then the first death is nobody's yet, and is told first.
+    if (isAttached(survivor, victim)) survivor.reap(victim.cpu);
     if (lived) reaper.close();
     else survivor.reap(reaper.cpu);
-    survivor.reap(victim.cpu); // nobody is told of it unless the reaper died before it had begun
   });
   return where;
 }
@@ -216,7 +217,7 @@ function fileAt(space: World['space'], file: World['file']): number {
 
 /** Closes everything and counts. */
 export function finish({ survivor, space, file, victim, theirs, theirFile }: World): string[] {
-  if (!isReaped(survivor, victim)) {
+  if (isAttached(survivor, victim)) {
     theirs.close();
     theirFile.close();
     victim.close();
@@ -228,6 +229,6 @@ export function finish({ survivor, space, file, victim, theirs, theirFile }: Wor
   return problems;
 }
 
-function isReaped(survivor: Machine, victim: Machine): boolean {
-  return survivor.kernel.words[cpuSlot(victim.cpu) + C_STATE] !== CPU_ATTACHED;
+function isAttached(survivor: Machine, victim: Machine): boolean {
+  return survivor.kernel.words[cpuSlot(victim.cpu) + C_STATE] === CPU_ATTACHED;
 }
