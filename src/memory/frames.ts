@@ -10,7 +10,7 @@ import { FRAME_CACHE } from '../base/tunables.ts';
 import { FRAME_BUMP, FRAME_FREE, FRAME_HEAD, FRAME_LOCK } from '../sync/control.layout.ts';
 import type { Cpu } from '../sync/cpu.ts';
 import { CLASS_FRAMES } from '../sync/lock-classes.ts';
-import { spinLock, spinReap, spinUnlock } from '../sync/spinlock.ts';
+import { isHeldBy, spinLock, spinReap, spinUnlock } from '../sync/spinlock.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { CACHED, FREE, LIVE, OWNED, ownedBy, RETIRED, stateKind, stateTag } from './ownership.ts';
 import {
@@ -133,7 +133,9 @@ export class Frames {
 
   /** As Slab.reapLock. */
   reapLock(deadTag: number): void {
-    if (spinReap(this._cpu, FRAME_LOCK, deadTag)) this._rebuild();
+    if (!isHeldBy(this._cpu.words, FRAME_LOCK, deadTag)) return;
+    this._rebuild(); // under the dead cpu's lock: whoever dies here leaves it to the next reaper
+    spinReap(this._cpu, FRAME_LOCK, deadTag);
   }
 
   /** The page whose reverse-map lock word `at` is, or 0. */
@@ -224,7 +226,6 @@ export class Frames {
   /** The pool's owner died in the middle of a change. The states say which frames are free. */
   private _rebuild(): void {
     const { words } = this._cpu;
-    spinLock(this._cpu, FRAME_LOCK, CLASS_FRAMES);
     let head: number = NO_FRAME;
     let free = 0;
     const bump = load(words, FRAME_BUMP);
@@ -237,6 +238,5 @@ export class Frames {
     }
     poke(words, FRAME_HEAD, head);
     poke(words, FRAME_FREE, free);
-    spinUnlock(this._cpu, FRAME_LOCK);
   }
 }

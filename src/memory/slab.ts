@@ -11,7 +11,7 @@ import { MAGAZINE } from '../base/tunables.ts';
 import { ARENA_BUMP, ARENA_LOCK, LINE, SLAB_LINES } from '../sync/control.layout.ts';
 import type { Cpu } from '../sync/cpu.ts';
 import { CLASS_ARENA, CLASS_SLAB } from '../sync/lock-classes.ts';
-import { spinLock, spinReap, spinUnlock } from '../sync/spinlock.ts';
+import { isHeldBy, spinLock, spinReap, spinUnlock } from '../sync/spinlock.ts';
 import { CACHED, FREE, LIVE, OWNED, ownedBy, R_LINK, R_STATE, RETIRED, stateKind, stateTag } from './ownership.ts';
 import { CHUNK_WORDS } from './regions.layout.ts';
 import type { Regions } from './regions.ts';
@@ -111,7 +111,9 @@ export class Slab {
 
   /** Takes the list's lock from a dead cpu, to be done before anything is allocated. */
   reapLock(deadTag: number): void {
-    if (spinReap(this._cpu, this._line, deadTag)) this._rebuild();
+    if (!isHeldBy(this._cpu.words, this._line, deadTag)) return;
+    this._rebuild(); // under the dead cpu's lock: whoever dies here leaves it to the next reaper
+    spinReap(this._cpu, this._line, deadTag);
   }
 
   /**
@@ -183,7 +185,6 @@ export class Slab {
   /** The owner of the list died in the middle of a change. The states say which records are free. */
   private _rebuild(): void {
     const { words } = this._cpu;
-    spinLock(this._cpu, this._line, CLASS_SLAB);
     let head = 0;
     this._source.forEach((record) => {
       if (peek(words, record + R_STATE) !== FREE) return;
@@ -191,7 +192,6 @@ export class Slab {
       head = record;
     });
     poke(words, this._line + LIST_HEAD, head);
-    spinUnlock(this._cpu, this._line);
   }
 }
 

@@ -47,6 +47,11 @@ export function spinHeld(cpu: Cpu, at: number): boolean {
   return (load(cpu.words, at) & OWNER_MASK) === cpu.tag;
 }
 
+/** Whether the cpu with tag `tag`, which is dead, still holds the lock: then nobody touches what it protects. */
+export function isHeldBy(words: Int32Array, at: number, tag: number): boolean {
+  return (load(words, at) & OWNER_MASK) === tag;
+}
+
 /** Releases the lock of a dead cpu, if it still holds it. */
 export function spinReap(cpu: Cpu, at: number, deadTag: number): boolean {
   const seen = load(cpu.words, at);
