@@ -1,5 +1,5 @@
 // Builds the package with esbuild and tsc. Usage: node scripts/build.mjs [targets] [--if-stale] [--quiet]
-// Targets: --lib --cli --types (these three when none is named), --test, --bench.
+// Targets: --lib --check --cli --types (these four when none is named), --test, --bench.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
@@ -16,6 +16,7 @@ import {
 import { dirname, posix, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { gzipSync } from 'node:zlib';
+import { modelOptions, smallTunables } from './check-bundle.mjs';
 import { importsOf, parse, walkFiles } from './imports.mjs';
 import { inlinePort } from './inline-port.mjs';
 
@@ -96,6 +97,31 @@ async function bench() {
   return outputs;
 }
 
+/**
+ * The checker (native: it is the observer) and its models (checked: they are what is observed). Each bundle of models has everything
+ * it needs, so that all its threads use one build.
+ */
+async function check() {
+  const outputs = new Map();
+  const engine = [
+    { in: 'check/index.ts', out: 'index' },
+    { in: 'check/crew.ts', out: 'crew' },
+    { in: 'check/engine/thread.worker.ts', out: 'thread.worker' },
+    { in: 'check/transform/hooks.ts', out: 'transform' },
+  ].filter(({ in: file }) => existsSync(abs(file)));
+  const result = await bundle(outputs, { entryPoints: engine, outdir: 'dist/check', ...forNode, external: ['./transform.js'] });
+  const inputs = Object.keys(result.metafile.inputs).filter((file) => file.includes('node_modules'));
+  if (inputs.length > 0) outputs.set('dist/check/THIRD_PARTY_LICENSES.txt', thirdPartyLicenses(inputs));
+  const { build: esbuild } = await import('esbuild');
+  const entries = [
+    { in: 'check/models/index.ts', out: 'models' },
+    { in: 'check/litmus/index.ts', out: 'litmus' },
+  ].filter(({ in: file }) => existsSync(abs(file)));
+  const models = await esbuild({ ...modelOptions(entries, 'dist/check'), write: false, logLevel: 'warning' });
+  for (const file of models.outputFiles) outputs.set(posix.relative(root, file.path), file.text);
+  return outputs;
+}
+
 /** Declarations: only the files the entries reach, with import paths which are valid outside this repository. */
 async function types() {
   const outputs = new Map();
@@ -137,7 +163,8 @@ const configuration = [
   'scripts/build.mjs',
 ];
 const targets = {
-  lib: { make: lib, inputs: ['src'], owns: /^dist\/(?!cli\/|types\/)/ },
+  lib: { make: lib, inputs: ['src'], owns: /^dist\/(?!check\/|cli\/|types\/)/ },
+  check: { make: check, inputs: ['src', 'check'], owns: /^dist\/check\// },
   cli: { make: cli, inputs: ['src', 'cli'], owns: /^dist\/cli\// },
   types: { make: types, inputs: ['src'], owns: /^dist\/types\// },
   test: { make: test, inputs: ['src', 'cli', 'bench', 'test'], owns: /^dist-test\// },
@@ -153,14 +180,6 @@ const forNode = {
   external: ['playwright-core', '@mitata/counters', 'bun:*'],
   banner: {
     js: "import { createRequire as vmspaceCreateRequire } from 'node:module';\nconst require = vmspaceCreateRequire(import.meta.url);",
-  },
-};
-
-/** The checked bundles have the checker's small fan-outs and batches. */
-const smallTunables = {
-  name: 'small-tunables',
-  setup({ onResolve }) {
-    onResolve({ filter: /\/tunables\.ts$/ }, () => ({ path: abs('src/base/tunables.checked.ts') }));
   },
 };
 
@@ -219,7 +238,7 @@ function thirdPartyLicenses(inputs) {
     const file = walkFiles(abs(dir)).find((path) => /^licen[cs]e/i.test(path.slice(abs(dir).length + 1)));
     return `${name} ${version} (${license})\n\n${file ? readFileSync(file, 'utf8').trim() : ''}\n`;
   });
-  return `The command line of vmspace includes these packages:\n\n${sections.join(`\n${'-'.repeat(80)}\n\n`)}`;
+  return `This part of vmspace includes these packages:\n\n${sections.join(`\n${'-'.repeat(80)}\n\n`)}`;
 }
 
 // ---- writing, staleness, reporting ----------------------------------------------------------------------------------

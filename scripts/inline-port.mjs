@@ -3,8 +3,28 @@
 import { readFileSync } from 'node:fs';
 import { importsOf, parse, walkTree } from './imports.mjs';
 
-const READS = new Set(['peek', 'peekF64', 'data8', 'data16', 'data32', 'dataF32', 'dataF64']);
-const WRITES = new Set(['poke', 'pokeF64', 'setData8', 'setData16', 'setData32', 'setDataF32', 'setDataF64']);
+const READS = new Set([
+  'peek',
+  'peekF64',
+  'peekRacy',
+  'peekRacyF64',
+  'data8',
+  'data16',
+  'data32',
+  'dataF32',
+  'dataF64',
+]);
+const WRITES = new Set([
+  'poke',
+  'pokeF64',
+  'pokeRacy',
+  'pokeRacyF64',
+  'setData8',
+  'setData16',
+  'setData32',
+  'setDataF32',
+  'setDataF64',
+]);
 
 export const inlinePort = {
   name: 'inline-port',

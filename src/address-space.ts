@@ -2,7 +2,7 @@
  * The public `Space`: one address space as one thread has it open. Layout calls, `run`, and every access as a call of its own.
  */
 import { load, peek, peekF64 } from '#atomics';
-import { DEV } from '#dev';
+import { CHECKED, DEV } from '#dev';
 import { Accessor } from './accessor.ts';
 import { byteCount, checkObject, checkProt, mapRequest, pageRange, show } from './arguments.ts';
 import { oops } from './base/assert.ts';
@@ -200,7 +200,7 @@ export class Space {
     this._check('run');
     if (typeof fn !== 'function') throw new VmError('EINVAL', 'run', `a function is needed, got ${show(fn)}`);
     const { rcu } = this._k;
-    if (DEV && rcu.depth === 0) rcu.noteStack(new Error('run').stack ?? '');
+    if (DEV && !CHECKED && rcu.depth === 0) rcu.noteStack(new Error('run').stack ?? '');
     rcu.enter(this._view);
     try {
       const result = fn(this._accessor);

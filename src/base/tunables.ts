@@ -34,3 +34,7 @@ export const RWSEM_SPIN_LIMIT = 1000;
 export const RWSEM_PASSES = 32;
 /** Retired objects at which a layout call waits for a grace period when it is done. */
 export const RETIRE_BACKLOG = 4096;
+/** Looks at the cpus while waiting for a grace period before the waiter sleeps between two. */
+export const GRACE_SPINS_BEFORE_WAIT = 100;
+/** Looks after which a cpu that is still in its section is nudged. */
+export const GRACE_SPINS_BEFORE_NUDGE = 50;

@@ -19,11 +19,19 @@ export type AccessKind =
   | 'notify'
   | 'pause'
   | 'data'
-  | 'setData';
+  | 'setData'
+  | 'bulk'
+  | 'setBulk'
+  | 'racyPeek'
+  | 'racyPoke';
 
 export interface PortObserver {
-  /** Called before the access, in the accessing thread. `index` counts elements of `array`. */
-  access(kind: AccessKind, array: ArrayBufferView | undefined, index: number): void;
+  /**
+   * Called before the access, in the accessing thread. `index` counts elements of `array`. `value` is what will be stored (for
+   * `cas`, `expected` must be found; for `add`, the sum is stored; for `wait`, it is the time limit). `bulk` and `setBulk` touch
+   * `value` bytes of frame data from `index` on.
+   */
+  access(kind: AccessKind, array: ArrayBufferView | undefined, index: number, value: number, expected: number): void;
   /** Stands in for the host's wait, if it returns an outcome. */
   wait?(
     words: Int32Array,
@@ -44,51 +52,73 @@ export function observePort(next: PortObserver | undefined): void {
   observer = next;
 }
 
+// The checker finds the ports that a thread has loaded here, whatever bundles they came with.
+const registry = globalThis as { [ports: symbol]: ((next: PortObserver | undefined) => void)[] | undefined };
+const PORTS = Symbol.for('vmspace.checked-ports');
+registry[PORTS] = [...(registry[PORTS] ?? []), observePort];
+
 export function peek(words: Int32Array, index: number): number {
-  observer?.access('peek', words, index);
+  observer?.access('peek', words, index, 0, 0);
   return native.peek(words, index);
 }
 export function poke(words: Int32Array, index: number, value: number): void {
-  observer?.access('poke', words, index);
+  observer?.access('poke', words, index, value, 0);
   native.poke(words, index, value);
 }
+/** A plain read that is meant to race, and why that is right. The native port's comment says the same at more length. */
+export function peekRacy(words: Int32Array, index: number, _why: string): number {
+  observer?.access('racyPeek', words, index, 0, 0);
+  return native.peek(words, index);
+}
+export function pokeRacy(words: Int32Array, index: number, value: number, _why: string): void {
+  observer?.access('racyPoke', words, index, value, 0);
+  native.poke(words, index, value);
+}
+export function peekRacyF64(floats: Float64Array, index: number, _why: string): number {
+  observer?.access('racyPeek', floats, index, 0, 0);
+  return native.peekF64(floats, index);
+}
+export function pokeRacyF64(floats: Float64Array, index: number, value: number, _why: string): void {
+  observer?.access('racyPoke', floats, index, value, 0);
+  native.pokeF64(floats, index, value);
+}
 export function peekF64(floats: Float64Array, index: number): number {
-  observer?.access('peek', floats, index);
+  observer?.access('peek', floats, index, 0, 0);
   return native.peekF64(floats, index);
 }
 export function pokeF64(floats: Float64Array, index: number, value: number): void {
-  observer?.access('poke', floats, index);
+  observer?.access('poke', floats, index, value, 0);
   native.pokeF64(floats, index, value);
 }
 export function copyWords(words: Int32Array, target: number, source: number, count: number): void {
   for (let i = 0; i < count; i++) {
-    observer?.access('peek', words, source + i);
-    observer?.access('poke', words, target + i);
+    observer?.access('peek', words, source + i, 0, 0);
+    observer?.access('poke', words, target + i, words[source + i] as number, 0);
   }
   native.copyWords(words, target, source, count);
 }
 export function fillWords(words: Int32Array, start: number, count: number, value: number): void {
-  for (let i = 0; i < count; i++) observer?.access('poke', words, start + i);
+  for (let i = 0; i < count; i++) observer?.access('poke', words, start + i, value, 0);
   native.fillWords(words, start, count, value);
 }
 export function load(words: Int32Array, index: number): number {
-  observer?.access('load', words, index);
+  observer?.access('load', words, index, 0, 0);
   return native.load(words, index);
 }
 export function store(words: Int32Array, index: number, value: number): void {
-  observer?.access('store', words, index);
+  observer?.access('store', words, index, value, 0);
   native.store(words, index, value);
 }
 export function cas(words: Int32Array, index: number, expected: number, value: number): number {
-  observer?.access('cas', words, index);
+  observer?.access('cas', words, index, value, expected);
   return native.cas(words, index, expected, value);
 }
 export function add(words: Int32Array, index: number, delta: number): number {
-  observer?.access('add', words, index);
+  observer?.access('add', words, index, delta, 0);
   return native.add(words, index, delta);
 }
 export function exchange(words: Int32Array, index: number, value: number): number {
-  observer?.access('exchange', words, index);
+  observer?.access('exchange', words, index, value, 0);
   return native.exchange(words, index, value);
 }
 export function wait(
@@ -97,15 +127,15 @@ export function wait(
   expected: number,
   timeout: number,
 ): 'ok' | 'not-equal' | 'timed-out' {
-  observer?.access('wait', words, index);
+  observer?.access('wait', words, index, timeout, expected);
   return observer?.wait?.(words, index, expected, timeout) ?? native.wait(words, index, expected, timeout);
 }
 export function notify(words: Int32Array, index: number, count: number): number {
-  observer?.access('notify', words, index);
+  observer?.access('notify', words, index, count, 0);
   return observer?.notify?.(words, index, count) ?? native.notify(words, index, count);
 }
 export function pause(): void {
-  observer?.access('pause', undefined, 0);
+  observer?.access('pause', undefined, 0, 0, 0);
   native.pause();
 }
 export function now(): number {
@@ -113,43 +143,43 @@ export function now(): number {
 }
 
 export function data8(bytes: Uint8Array, index: number): number {
-  observer?.access('data', bytes, index);
+  observer?.access('data', bytes, index, 0, 0);
   return native.data8(bytes, index);
 }
 export function setData8(bytes: Uint8Array, index: number, value: number): void {
-  observer?.access('setData', bytes, index);
+  observer?.access('setData', bytes, index, value, 0);
   native.setData8(bytes, index, value);
 }
 export function data16(halves: Uint16Array, index: number): number {
-  observer?.access('data', halves, index);
+  observer?.access('data', halves, index, 0, 0);
   return native.data16(halves, index);
 }
 export function setData16(halves: Uint16Array, index: number, value: number): void {
-  observer?.access('setData', halves, index);
+  observer?.access('setData', halves, index, value, 0);
   native.setData16(halves, index, value);
 }
 export function data32(words: Int32Array, index: number): number {
-  observer?.access('data', words, index);
+  observer?.access('data', words, index, 0, 0);
   return native.data32(words, index);
 }
 export function setData32(words: Int32Array, index: number, value: number): void {
-  observer?.access('setData', words, index);
+  observer?.access('setData', words, index, value, 0);
   native.setData32(words, index, value);
 }
 export function dataF32(floats: Float32Array, index: number): number {
-  observer?.access('data', floats, index);
+  observer?.access('data', floats, index, 0, 0);
   return native.dataF32(floats, index);
 }
 export function setDataF32(floats: Float32Array, index: number, value: number): void {
-  observer?.access('setData', floats, index);
+  observer?.access('setData', floats, index, value, 0);
   native.setDataF32(floats, index, value);
 }
 export function dataF64(doubles: Float64Array, index: number): number {
-  observer?.access('data', doubles, index);
+  observer?.access('data', doubles, index, 0, 0);
   return native.dataF64(doubles, index);
 }
 export function setDataF64(doubles: Float64Array, index: number, value: number): void {
-  observer?.access('setData', doubles, index);
+  observer?.access('setData', doubles, index, value, 0);
   native.setDataF64(doubles, index, value);
 }
 export function copyData(
@@ -159,20 +189,20 @@ export function copyData(
   start: number,
   end: number,
 ): void {
-  observer?.access('data', source, start);
-  observer?.access('setData', target, targetStart);
+  observer?.access('bulk', source, start, end - start, 0);
+  observer?.access('setBulk', target, targetStart, end - start, 0);
   native.copyData(target, targetStart, source, start, end);
 }
 export function setBytes(bytes: Uint8Array, start: number, source: Uint8Array): void {
-  observer?.access('setData', bytes, start);
+  observer?.access('setBulk', bytes, start, source.length, 0);
   native.setBytes(bytes, start, source);
 }
 export function moveData(bytes: Uint8Array, target: number, start: number, end: number): void {
-  observer?.access('data', bytes, start);
-  observer?.access('setData', bytes, target);
+  observer?.access('bulk', bytes, start, end - start, 0);
+  observer?.access('setBulk', bytes, target, end - start, 0);
   native.moveData(bytes, target, start, end);
 }
 export function fillData(bytes: Uint8Array, start: number, end: number, value: number): void {
-  observer?.access('setData', bytes, start);
+  observer?.access('setBulk', bytes, start, end - start, 0);
   native.fillData(bytes, start, end, value);
 }

@@ -12,6 +12,22 @@ export function peek(words: Int32Array, index: number): number {
 export function poke(words: Int32Array, index: number, value: number): void {
   words[index] = value;
 }
+/**
+ * A plain access that is meant to race with others, and why that is right: what it reads is a hint that is looked at again, or a
+ * statistic. The checker lets only these pass. The reason is not evaluated in the shipped bundles.
+ */
+export function peekRacy(words: Int32Array, index: number, _why: string): number {
+  return words[index] as number;
+}
+export function pokeRacy(words: Int32Array, index: number, value: number, _why: string): void {
+  words[index] = value;
+}
+export function peekRacyF64(floats: Float64Array, index: number, _why: string): number {
+  return floats[index] as number;
+}
+export function pokeRacyF64(floats: Float64Array, index: number, value: number, _why: string): void {
+  floats[index] = value;
+}
 export function peekF64(floats: Float64Array, index: number): number {
   return floats[index] as number;
 }

@@ -17,7 +17,12 @@ import { mightSleep, sectionEntered, sectionLeft } from '#lockdep';
 import { oops } from '../base/assert.ts';
 import { VmError } from '../base/errors.ts';
 import { MAX_CPUS } from '../base/limits.ts';
-import { RETIRE_BACKLOG, RETIRE_BATCH } from '../base/tunables.ts';
+import {
+  GRACE_SPINS_BEFORE_NUDGE,
+  GRACE_SPINS_BEFORE_WAIT,
+  RETIRE_BACKLOG,
+  RETIRE_BATCH,
+} from '../base/tunables.ts';
 import { COUNTER } from '../trace/counters.ts';
 import {
   C_RETIRE_FREEING,
@@ -78,8 +83,8 @@ export interface RetiredChain {
 
 /** Longest that a layout call waits, after it is done, for the records that it has retired. */
 const BACKLOG_WAIT_MS = 50;
-const SPINS_BEFORE_WAIT = 100;
-const SPINS_BEFORE_NUDGE = 50;
+
+
 
 /** A section in which nothing is translated. */
 class Walk implements SectionClient {
@@ -258,10 +263,10 @@ export class Rcu {
     mightSleep(cpu, 'a grace period');
     const since = now();
     for (let spins = 0; blocker !== -1; spins++) {
-      if (spins % SPINS_BEFORE_NUDGE === SPINS_BEFORE_NUDGE - 1) this._nudgeCpu(blocker);
-      if (spins < SPINS_BEFORE_WAIT) pause();
-      else this._sleep(Math.min(1, 0.05 * (spins - SPINS_BEFORE_WAIT + 1)));
-      if (spins > SPINS_BEFORE_WAIT && now() - since > limit) return blocker;
+      if (spins % GRACE_SPINS_BEFORE_NUDGE === GRACE_SPINS_BEFORE_NUDGE - 1) this._nudgeCpu(blocker);
+      if (spins < GRACE_SPINS_BEFORE_WAIT) pause();
+      else this._sleep(Math.min(1, 0.05 * (spins - GRACE_SPINS_BEFORE_WAIT + 1)));
+      if (spins > GRACE_SPINS_BEFORE_WAIT && now() - since > limit) return blocker;
       blocker = this._blocker(tag);
     }
     return -1;

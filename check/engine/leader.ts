@@ -1,0 +1,583 @@
+/**
+ * The first modelled thread of a crew, which also leads it: puts memory back, starts executions, looks at how they ended, and keeps
+ * the frontier of schedules that are still to be tried.
+ *
+ * The search is over schedules as lists of deviations: (position, thread) pairs, where the default is that the running thread goes
+ * on, and that the next one in turn follows when it cannot. Every execution finds its own further deviations behind its last
+ * one, so each schedule is run once. What is left out, and why nothing is lost by it, is in README.md.
+ */
+import type { End, Model, ThreadContext } from '../model.ts';
+import {
+  B_ASLEEP,
+  B_CHANCE,
+  B_CHANGE_COUNT,
+  B_CHANGES,
+  B_CLOCK,
+  B_DIRTY,
+  B_ENABLED,
+  B_EXECUTION,
+  B_FAILED_THREAD,
+  B_FAILURE,
+  B_GREW,
+  B_IDLE,
+  B_LIMIT,
+  B_LOCATIONS,
+  B_NEXT,
+  B_PAUSED,
+  B_POINTS,
+  B_RACES,
+  B_RANDOM,
+  B_RECORDING,
+  B_REDUCE,
+  B_REDUNDANT,
+  B_SCRIPT_AT,
+  B_STEP,
+  B_STRATEGY,
+  B_TEXT,
+  B_THREADS,
+  B_TICKET,
+  B_TIMEOUTS,
+  B_TOLERANT,
+  B_TRACE,
+  type BoardMemory,
+  CHUNK_SHIFT,
+  COMMAND_END,
+  COMMAND_PREPARE,
+  COMMAND_RUN,
+  FAILURE_CHECK,
+  FAILURE_NONE,
+  FAILURE_OUTCOME,
+  FAILURE_THROWN,
+  KILL,
+  MAX_THREADS,
+  MODE_ABORT,
+  MODE_RUN,
+  MODE_TRACK,
+  NEVER,
+  R_LOCATION,
+  R_OTHERS,
+  R_POSITION,
+  R_WHAT,
+  RESULT_BYTES,
+  SCRIPT,
+  SCRIPT_ENTRIES,
+  STATUS_DEAD,
+  STATUS_DONE,
+  STATUS_READY,
+  STRATEGY_PCT,
+  STRATEGY_SCRIPT,
+  T_PRIORITY,
+  T_RESULT,
+  T_STARTED,
+  T_STATUS,
+  TRACE,
+  TRACE_WORDS,
+  threadAt,
+  WHAT_FREE,
+  WHAT_POINT,
+  WHAT_THREAD,
+  WHAT_WRITE,
+} from './board.ts';
+import { clearClocks } from './clocks.ts';
+import { numberLocation, Region, type RegionMemory } from './regions.ts';
+import { Aborted, Killed, type Recorded, type Scheduler } from './scheduler.ts';
+
+/** A thread of the model in its Worker. */
+export class Actor {
+  readonly scheduler: Scheduler;
+  readonly model: Model<unknown>;
+  readonly shared: unknown;
+  /** Called with what was recorded, when a recorded execution has ended for this thread. */
+  onRecorded: (recorded: Recorded[]) => void = () => undefined;
+  private readonly _me: number;
+  private readonly _results: Uint16Array;
+  private readonly _context: ThreadContext;
+  private _local: unknown;
+
+  constructor(scheduler: Scheduler, memory: BoardMemory, model: Model<unknown>, shared: unknown) {
+    this.scheduler = scheduler;
+    this.model = model;
+    this.shared = shared;
+    this._me = scheduler.me;
+    this._results = new Uint16Array(memory.text, this._me * RESULT_BYTES, RESULT_BYTES / 2);
+    this._context = {
+      thread: scheduler.me,
+      now: () => scheduler.position(),
+      join: (name) => scheduler.join(name),
+      yield: () => scheduler.yieldPoint(),
+    };
+  }
+
+  prepare(): void {
+    this._local = this.model.threads[this._me]?.prepare?.(this.shared) ?? this.shared;
+  }
+
+  /** The last thread that has prepared lets the execution begin. True if all ended in this very call. */
+  start(): boolean {
+    const { scheduler } = this;
+    scheduler.setMode(MODE_RUN);
+    let next: number;
+    try {
+      next = scheduler.start();
+    } catch (error) {
+      if (!(error instanceof Aborted)) throw error;
+      return this._unwound();
+    }
+    if (next === this._me) return this.run();
+    scheduler.command(next, COMMAND_RUN);
+    return false;
+  }
+
+  /** Runs the thread to its end. True if the execution is over and nobody else has the turn. */
+  run(): boolean {
+    const { scheduler, model } = this;
+    const { board } = scheduler;
+    let status = STATUS_DONE;
+    scheduler.begin();
+    try {
+      const result = model.threads[this._me]?.run(this._local, this._context);
+      this._store(result);
+    } catch (error) {
+      if (error instanceof Aborted || scheduler.mode === MODE_ABORT) return this._unwound();
+      if (error instanceof Killed || scheduler.dead) status = STATUS_DEAD;
+      else {
+        scheduler.note(FAILURE_THROWN, textOf(error));
+        return this._unwound();
+      }
+    }
+    try {
+      const over = scheduler.ended(status);
+      if (board[B_RECORDING] === 1) this.onRecorded(scheduler.recording);
+      return over;
+    } catch (error) {
+      if (!(error instanceof Aborted)) throw error;
+      return this._unwound();
+    }
+  }
+
+  private _unwound(): boolean {
+    if (this.scheduler.board[B_RECORDING] === 1) this.onRecorded(this.scheduler.recording);
+    return this.scheduler.unwound();
+  }
+
+  private _store(result: unknown): void {
+    const text = result === undefined ? 'null' : JSON.stringify(result);
+    if (text.length > RESULT_BYTES / 2)
+      throw new Error(`a result of ${text.length} characters: ${RESULT_BYTES / 2} are possible`);
+    for (let i = 0; i < text.length; i++) this._results[i] = text.charCodeAt(i);
+    this.scheduler.board[threadAt(this._me) + T_RESULT] = text.length;
+  }
+}
+
+export function textOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? `${error.name}: ${error.message}`) : String(error);
+}
+
+/** One schedule that is still to be tried: a deviation more than its parent's. */
+interface Node {
+  readonly parent: Node | undefined;
+  readonly position: number;
+  readonly action: number;
+  readonly preemptions: number;
+  readonly depth: number;
+  readonly killed: boolean;
+}
+
+/** A schedule as it travels: position, action, position, action... */
+export interface Prefix {
+  readonly script: readonly number[];
+  readonly preemptions: number;
+}
+
+export interface Failure {
+  readonly kind: number;
+  readonly thread: number;
+  readonly text: string;
+  readonly script: readonly number[];
+}
+
+export interface Ended {
+  readonly failure: Failure | undefined;
+  readonly redundant: boolean;
+  readonly steps: number;
+  /** JSON of the results, or undefined for an execution that failed. */
+  readonly outcome: string | undefined;
+}
+
+export interface Totals {
+  executions: number;
+  redundant: number;
+  steps: number;
+}
+
+export interface RunOptions {
+  readonly recording?: boolean;
+  readonly tolerant?: boolean;
+  readonly strategy?: number;
+  readonly seed?: number;
+  /** Random: chance of a preemption at a choice, 0 to 1. */
+  readonly chance?: number;
+  /** PCT: number of priority changes plus one. */
+  readonly depth?: number;
+  /** PCT: about how many choices an execution has. */
+  readonly length?: number;
+}
+
+export class Leader {
+  readonly totals: Totals = { executions: 0, redundant: 0, steps: 0 };
+  /** Outcome -> how often. */
+  readonly outcomes = new Map<string, number>();
+  /** Off for comparing: every access to a shared word is a choice, and nothing is pruned. */
+  reduction = true;
+  bound = 0;
+  private readonly _actor: Actor;
+  private readonly _scheduler: Scheduler;
+  private readonly _board: Int32Array;
+  private readonly _locations: Int32Array;
+  private readonly _dirty: Int32Array;
+  private readonly _texts: Uint16Array;
+  private readonly _failureText: Uint8Array;
+  private readonly _regions: Region[];
+  private readonly _chunks = new Map<number, { region: Region; chunk: number }>();
+  private readonly _initial: Uint8Array[];
+  private readonly _model: Model<unknown>;
+  private readonly _threads: number;
+  private readonly _mortal: boolean[];
+  private readonly _legal: ReadonlySet<string> | undefined;
+  private _frontier: Node[] = [];
+  private _foreign = new Map<Node, Prefix>();
+  /** Masks of the threads that touch a location, as they were when the round began. */
+  private _known = new Int32Array(2);
+
+  constructor(actor: Actor, memory: BoardMemory, regions: readonly RegionMemory[]) {
+    this._actor = actor;
+    this._scheduler = actor.scheduler;
+    this._board = actor.scheduler.board;
+    this._model = actor.model;
+    this._threads = actor.model.threads.length;
+    this._mortal = actor.model.threads.map((thread) => thread.mortal === true);
+    this._locations = new Int32Array(memory.locations);
+    this._dirty = new Int32Array(memory.dirty);
+    this._texts = new Uint16Array(memory.text, 0, (MAX_THREADS * RESULT_BYTES) / 2);
+    this._failureText = new Uint8Array(memory.text, MAX_THREADS * RESULT_BYTES);
+    this._regions = regions.map((region) => new Region(region));
+    this._initial = this._regions.map((region) => region.bytes.slice());
+    this._legal = actor.model.outcomes === undefined ? undefined : new Set(actor.model.outcomes);
+  }
+
+  /* Executions. */
+
+  /** Runs one execution. `script` is position, action, ... in the order of positions. */
+  execute(script: readonly number[], options: RunOptions = {}): Ended {
+    const board = this._board;
+    this._restore();
+    this._begin(script, options);
+    const actor = this._actor;
+    const scheduler = this._scheduler;
+    scheduler.setMode(MODE_TRACK);
+    actor.prepare();
+    let over = false;
+    if (this._threads > 1) scheduler.command(1, COMMAND_PREPARE);
+    else over = actor.start();
+    while (!over) {
+      const command = scheduler.park();
+      if (command === COMMAND_RUN) over = actor.run();
+      else if (command === COMMAND_END) over = true;
+      else throw new Error(`the leader was sent command ${command}`);
+    }
+    scheduler.setMode(MODE_TRACK);
+    this.totals.executions++;
+    this.totals.steps += board[B_TRACE] as number;
+    const redundant = board[B_REDUNDANT] !== 0;
+    if (redundant) this.totals.redundant++;
+    let outcome: string | undefined;
+    if (board[B_FAILURE] === FAILURE_NONE) outcome = this._check();
+    const kind = board[B_FAILURE] as number;
+    const failure =
+      kind === FAILURE_NONE
+        ? undefined
+        : {
+            kind,
+            thread: board[B_FAILED_THREAD] as number,
+            text: new TextDecoder().decode(this._failureText.slice(0, board[B_TEXT] as number)),
+            script: options.strategy === undefined || options.strategy === STRATEGY_SCRIPT ? script : this._logged(),
+          };
+    return { failure, redundant, steps: board[B_STEP] as number, outcome };
+  }
+
+  private _begin(script: readonly number[], options: RunOptions): void {
+    const board = this._board;
+    const threads = this._threads;
+    board[B_STEP] = 0;
+    board[B_LIMIT] = this._model.steps ?? 20_000;
+    board[B_SCRIPT_AT] = 0;
+    if (script.length > SCRIPT_ENTRIES * 2 - 2) throw new Error('the schedule is too long');
+    for (let i = 0; i < script.length; i++) board[SCRIPT + i] = script[i] as number;
+    board[SCRIPT + script.length] = NEVER;
+    board[B_NEXT] = board[SCRIPT] as number;
+    board[B_ENABLED] = (1 << threads) - 1;
+    board[B_PAUSED] = 0;
+    board[B_ASLEEP] = 0;
+    board[B_REDUNDANT] = 0;
+    board[B_FAILURE] = FAILURE_NONE;
+    board[B_FAILED_THREAD] = 0;
+    board[B_TEXT] = 0;
+    board[B_IDLE] = 0;
+    board[B_CLOCK] = 0;
+    board[B_TRACE] = 0;
+    board[B_TICKET] = 0;
+    board[B_EXECUTION] = ((board[B_EXECUTION] as number) + 1) | 0;
+    board[B_THREADS] = threads;
+    board[B_TIMEOUTS] = this._model.timeouts === 'allow' ? 1 : 0;
+    board[B_POINTS] = this._model.points === 'all' ? 1 : 0;
+    board[B_RACES] = this._model.races === false ? 0 : 1;
+    board[B_RECORDING] = options.recording === true ? 1 : 0;
+    board[B_REDUCE] = this.reduction && (options.strategy ?? STRATEGY_SCRIPT) === STRATEGY_SCRIPT ? 1 : 0;
+    board[B_TOLERANT] = options.tolerant === true ? 1 : 0;
+    board[B_STRATEGY] = options.strategy ?? STRATEGY_SCRIPT;
+    clearClocks(board);
+    for (let t = 0; t < threads; t++) {
+      const at = threadAt(t);
+      board[at + T_STATUS] = STATUS_READY;
+      board[at + T_STARTED] = 0;
+      board[at + T_RESULT] = 0;
+    }
+    if (options.strategy !== undefined && options.strategy !== STRATEGY_SCRIPT) this._chances(options);
+  }
+
+  private _chances(options: RunOptions): void {
+    const board = this._board;
+    let x = Math.imul((options.seed ?? 1) | 0, 0x9e3779b1) ^ 0x5bd1e995;
+    const next = (): number => {
+      x ^= x << 13;
+      x ^= x >>> 17;
+      x ^= x << 5;
+      return x >>> 0;
+    };
+    for (let i = 0; i < 8; i++) next();
+    board[B_RANDOM] = next() | 1;
+    board[B_CHANCE] = Math.round((options.chance ?? 0.05) * 65536);
+    const changes = options.strategy === STRATEGY_PCT ? Math.max(0, Math.min(8, (options.depth ?? 3) - 1)) : 0;
+    board[B_CHANGE_COUNT] = changes;
+    for (let i = 0; i < changes; i++) board[B_CHANGES + i] = next() % Math.max(1, options.length ?? 200);
+    const order = Array.from({ length: this._threads }, (_, i) => i);
+    for (let i = order.length - 1; i > 0; i--) {
+      const j = next() % (i + 1);
+      [order[i], order[j]] = [order[j] as number, order[i] as number];
+    }
+    order.forEach((thread, i) => {
+      board[threadAt(thread) + T_PRIORITY] = i + 1;
+    });
+  }
+
+  /** Puts back all memory that the last execution, its preparation and its check have changed. */
+  private _restore(): void {
+    const board = this._board;
+    const count = board[B_DIRTY] as number;
+    for (let i = 0; i < count; i++) {
+      const key = this._dirty[i] as number;
+      let place = this._chunks.get(key);
+      if (place === undefined) {
+        const region = this._regions.find(
+          ({ base, bytes }) => key >= base >> CHUNK_SHIFT && key <= (base + bytes.length - 1) >> CHUNK_SHIFT,
+        );
+        if (region === undefined) throw new Error(`chunk ${key} is of no region`);
+        place = { region, chunk: key - (region.base >> CHUNK_SHIFT) };
+        this._chunks.set(key, place);
+      }
+      const { region, chunk } = place;
+      const initial = this._initial[this._regions.indexOf(region)] as Uint8Array;
+      const from = chunk << CHUNK_SHIFT;
+      region.bytes.set(initial.subarray(from, from + (1 << CHUNK_SHIFT)), from);
+      region.dirty[chunk] = 0;
+    }
+    board[B_DIRTY] = 0;
+  }
+
+  private _check(): string {
+    const board = this._board;
+    const texts: string[] = [];
+    for (let t = 0; t < this._threads; t++) {
+      const at = threadAt(t);
+      if (board[at + T_STATUS] === STATUS_DEAD) {
+        texts.push('null');
+        continue;
+      }
+      const start = (t * RESULT_BYTES) / 2;
+      let text = '';
+      for (let i = 0; i < (board[at + T_RESULT] as number); i++)
+        text += String.fromCharCode(this._texts[start + i] as number);
+      texts.push(text);
+    }
+    const outcome = `[${texts.join(',')}]`;
+    const { check } = this._model;
+    if (check !== undefined) {
+      const died = Array.from({ length: this._threads }, (_, t) => board[threadAt(t) + T_STATUS] === STATUS_DEAD);
+      const values = JSON.parse(outcome) as unknown[];
+      const results = values.map((value, t) => (died[t] ? undefined : value));
+      try {
+        check.call(this._model, { shared: this._actor.shared, results, died } as End<unknown>);
+      } catch (error) {
+        this._scheduler.note(FAILURE_CHECK, textOf(error));
+        this._scheduler.setMode(MODE_TRACK);
+      }
+    }
+    if (this._legal !== undefined && !this._legal.has(outcome)) {
+      this._scheduler.note(FAILURE_OUTCOME, `the results ${outcome} are not among those that may come up`);
+      this._scheduler.setMode(MODE_TRACK);
+    }
+    return outcome;
+  }
+
+  private _logged(): number[] {
+    const count = (this._board[B_SCRIPT_AT] as number) * 2;
+    return Array.from(this._board.subarray(SCRIPT, SCRIPT + count));
+  }
+
+  /** Number of the decisions in the last execution. */
+  get steps(): number {
+    return this._board[B_STEP] as number;
+  }
+
+  /* Search. */
+
+  begin(prefixes: readonly Prefix[], bound: number): void {
+    this.bound = bound;
+    this._frontier = [];
+    this._foreign = new Map();
+    this.add(prefixes);
+    this._known = this._locations.slice(0, ((this._board[B_LOCATIONS] as number) + 1) * 2);
+    this._board[B_GREW] = 0;
+  }
+
+  add(prefixes: readonly Prefix[]): void {
+    for (const prefix of prefixes) {
+      const { script, preemptions } = prefix;
+      const position = script.length === 0 ? -1 : (script[script.length - 2] as number);
+      const killed = script.some((action, i) => i % 2 === 1 && action === KILL);
+      const node: Node = { parent: undefined, position, action: 0, preemptions, depth: 0, killed };
+      this._foreign.set(node, prefix);
+      this._frontier.push(node);
+    }
+  }
+
+  get pending(): number {
+    return this._frontier.length;
+  }
+
+  /** Tries the next schedule. Returns its failure, if it has one. */
+  step(): Failure | undefined {
+    const node = this._frontier.pop();
+    if (node === undefined) return undefined;
+    const ended = this.execute(this._scriptOf(node));
+    if (ended.failure !== undefined) return ended.failure;
+    if (ended.outcome !== undefined) this.outcomes.set(ended.outcome, (this.outcomes.get(ended.outcome) ?? 0) + 1);
+    this._branch(node);
+    return undefined;
+  }
+
+  private _branch(node: Node): void {
+    const board = this._board;
+    const known = this._known;
+    // What repeats another execution is explored from there.
+    const records = board[B_REDUNDANT] === 0 ? (board[B_TRACE] as number) : (board[B_REDUNDANT] as number) - 1;
+    const mayPreempt = node.preemptions < this.bound;
+    for (let i = 0; i < records; i++) {
+      const at = TRACE + i * TRACE_WORDS;
+      const position = board[at + R_POSITION] as number;
+      if (position <= node.position) continue;
+      const what = board[at + R_WHAT] as number;
+      const thread = what & WHAT_THREAD;
+      const free = (what & WHAT_FREE) !== 0;
+      if (!free && !node.killed && this._mortal[thread]) this._push(node, position, KILL, node.preemptions);
+      let others = board[at + R_OTHERS] as number;
+      if (!free) {
+        if (!mayPreempt || (what & WHAT_POINT) === 0) continue;
+        if (this.reduction) {
+          const location = board[at + R_LOCATION] as number;
+          const mask =
+            location === 0 ? 0xffff : location * 2 + 1 < known.length ? (known[location * 2 + 1] as number) : 0;
+          const conflicting =
+            ((what & WHAT_WRITE) !== 0 ? (mask | (mask >> 8)) & 0xff : (mask >> 8) & 0xff) & ~(1 << thread);
+          if (conflicting === 0) continue;
+        }
+      }
+      for (let other = 0; others !== 0; other++, others >>= 1) {
+        if ((others & 1) !== 0) this._push(node, position, other, free ? node.preemptions : node.preemptions + 1);
+      }
+    }
+  }
+
+  private _push(parent: Node, position: number, action: number, preemptions: number): void {
+    const killed = parent.killed || action === KILL;
+    this._frontier.push({ parent, position, action, preemptions, depth: parent.depth + 1, killed });
+  }
+
+  private _scriptOf(node: Node): number[] {
+    const entries: number[] = [];
+    let at: Node | undefined = node;
+    let prefix: Prefix | undefined;
+    for (; at !== undefined; at = at.parent) {
+      prefix = this._foreign.get(at);
+      if (prefix !== undefined) break;
+      entries.push(at.action, at.position);
+    }
+    entries.reverse();
+    return prefix === undefined ? entries : [...prefix.script, ...entries];
+  }
+
+  /** Gives away up to half of the frontier, those with the most work below them. */
+  donate(): Prefix[] {
+    const count = Math.floor(this._frontier.length / 2);
+    return this._frontier
+      .splice(0, count)
+      .map((node) => ({ script: this._scriptOf(node), preemptions: node.preemptions }));
+  }
+
+  /** The whole frontier, for a checkpoint. */
+  frontier(): Prefix[] {
+    return this._frontier.map((node) => ({ script: this._scriptOf(node), preemptions: node.preemptions }));
+  }
+
+  /** Whether some location turned out to be shared that was not known to be when the round began. */
+  get grew(): boolean {
+    if (this._board[B_GREW] === 0) return false;
+    const count = (this._board[B_LOCATIONS] as number) + 1;
+    for (let i = 1; i < count; i++) {
+      const before = i * 2 + 1 < this._known.length ? (this._known[i * 2 + 1] as number) : 0;
+      const now = this._locations[i * 2 + 1] as number;
+      if (now !== before && sharing(now) !== sharing(before)) return true;
+    }
+    return false;
+  }
+
+  /** Byte address and mask of every location touched, in turn. */
+  locations(): number[] {
+    const count = (this._board[B_LOCATIONS] as number) + 1;
+    return Array.from(this._locations.subarray(2, count * 2));
+  }
+
+  /** What other crews know. */
+  learn(pairs: readonly number[]): void {
+    const shift = this._model.granule === 1 ? 0 : this._model.granule === 2 ? 1 : 2;
+    for (let i = 0; i < pairs.length; i += 2) {
+      const address = pairs[i] as number;
+      const region = this._regions.find(({ base, bytes }) => address >= base && address < base + bytes.length);
+      if (region === undefined) throw new Error(`address ${address} is of no region`);
+      const granule = (address - region.base) >> shift;
+      let number = region.numbers[granule] as number;
+      if (number === 0) {
+        number = numberLocation(this._board, this._locations, region, granule);
+        this._locations[number * 2] = address;
+      }
+      this._locations[number * 2 + 1] = (this._locations[number * 2 + 1] as number) | (pairs[i + 1] as number);
+    }
+  }
+}
+
+/** The part of a mask that decides where the schedule may change: 0 unless two threads meet and one writes. */
+function sharing(mask: number): number {
+  const writers = (mask >> 8) & 0xff;
+  const all = (mask | (mask >> 8)) & 0xff;
+  return writers === 0 || (all & (all - 1)) === 0 ? 0 : mask;
+}

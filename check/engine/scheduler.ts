@@ -1,0 +1,933 @@
+/**
+ * One modelled thread's side of the schedule: the observer of its accesses. The running thread decides at each access whether it
+ * goes on or hands its turn to another one; a thread that goes on pays no hand-over. All scheduling state is on the board.
+ */
+import {
+  B_ASLEEP,
+  B_CHANCE,
+  B_CHANGE_COUNT,
+  B_CHANGES,
+  B_CLOCK,
+  B_ENABLED,
+  B_FAILED_THREAD,
+  B_FAILURE,
+  B_GREW,
+  B_IDLE,
+  B_LIMIT,
+  B_MODE,
+  B_NEXT,
+  B_PAUSED,
+  B_POINTS,
+  B_RACES,
+  B_RANDOM,
+  B_RECORDING,
+  B_REDUCE,
+  B_REDUNDANT,
+  B_REPORTED,
+  B_SCRIPT_AT,
+  B_STEP,
+  B_STRATEGY,
+  B_TEXT,
+  B_THREADS,
+  B_TICKET,
+  B_TIMEOUTS,
+  B_TOLERANT,
+  B_TRACE,
+  type BoardMemory,
+  COMMAND_RUN,
+  FAILURE_BYTES,
+  FAILURE_DEADLOCK,
+  FAILURE_LIVELOCK,
+  FAILURE_LOST_WAKEUP,
+  FAILURE_RACE,
+  FAILURE_SCRIPT,
+  KILL,
+  MAX_THREADS,
+  MODE_ABORT,
+  MODE_RUN,
+  MODE_TRACK,
+  NEVER,
+  R_LOCATION,
+  R_OTHERS,
+  R_POSITION,
+  R_WHAT,
+  RESULT_BYTES,
+  SCRIPT,
+  SCRIPT_ENTRIES,
+  STATUS_DEAD,
+  STATUS_DONE,
+  STATUS_JOINING,
+  STATUS_PAUSED,
+  STATUS_READY,
+  STATUS_WAITING,
+  STRATEGY_PCT,
+  STRATEGY_RANDOM,
+  STRATEGY_SCRIPT,
+  T_COMMAND,
+  T_DEADLINE,
+  T_FROM,
+  T_JOIN,
+  T_KIND,
+  T_OUTCOME,
+  T_PARK,
+  T_PRIORITY,
+  T_STARTED,
+  T_STATUS,
+  T_TICKET,
+  T_TO,
+  T_WAIT,
+  T_WORDS,
+  T_WRITES,
+  THREADS,
+  TRACE,
+  TRACE_WORDS,
+  threadAt,
+  WHAT_FREE,
+  WHAT_POINT,
+  WHAT_WRITE,
+} from './board.ts';
+import { Clocks, orderAfter } from './clocks.ts';
+import { markDirty, numberLocation, Region, type RegionMemory } from './regions.ts';
+
+/** Unwinds a thread whose execution is given up. */
+export class Aborted extends Error {}
+
+/** Unwinds a thread that dies: every later access of its throws it again. */
+export class Killed extends Error {}
+
+/* Classes of access, with what each does. */
+const WRITE = 1;
+const ATOMIC = 2;
+const PLAIN = 4;
+const USER = 8;
+const BULK = 16;
+
+/** What an access was, for a report. */
+export interface Recorded {
+  readonly order: number;
+  readonly position: number;
+  readonly thread: number;
+  readonly kind: string;
+  /** Byte address, or 0 for what touches none. */
+  readonly address: number;
+  readonly bytes: number;
+  readonly before: number;
+  readonly value: number;
+  readonly expected: number;
+  readonly stack: string;
+}
+
+const IDLE_ROUNDS = 40;
+const PATIENCE = 3;
+const LONGEST_SPIN = 8;
+
+type Outcome = 'ok' | 'not-equal' | 'timed-out';
+
+export interface SchedulerOptions {
+  readonly me: number;
+  readonly granule: number;
+  readonly names: readonly string[];
+}
+
+export class Scheduler {
+  readonly me: number;
+  readonly board: Int32Array;
+  readonly names: readonly string[];
+  recording: Recorded[] = [];
+  private readonly _at: number;
+  private readonly _text: Uint8Array;
+  private readonly _locations: Int32Array;
+  private readonly _dirty: Int32Array;
+  private readonly _clocks: Clocks;
+  private readonly _shift: number;
+  private _regions: Region[] = [];
+  private readonly _byBuffer = new Map<ArrayBufferLike, Region | undefined>();
+  private _mode = 0;
+  private _dead = false;
+  /* The views used last: what they are a view of, where they begin, how wide their elements are. */
+  private _array0: ArrayBufferView | undefined;
+  private _region0: Region | undefined;
+  private _offset0 = 0;
+  private _bytes0 = 4;
+  private _array1: ArrayBufferView | undefined;
+  private _region1: Region | undefined;
+  private _offset1 = 0;
+  private _bytes1 = 4;
+  /* What `_locate` found. */
+  private _region: Region | undefined;
+  private _byte = 0;
+  private _width = 4;
+  /* A spin is a short round of reads which finds the same values again and again. */
+  private readonly _spins = new Int32Array(LONGEST_SPIN + 1);
+  private readonly _recent = new Int32Array(16);
+  private _recentAt = 0;
+  private _spinning = false;
+
+  constructor(memory: BoardMemory, options: SchedulerOptions) {
+    this.me = options.me;
+    this.names = options.names;
+    this.board = new Int32Array(memory.board);
+    this._text = new Uint8Array(memory.text);
+    this._locations = new Int32Array(memory.locations);
+    this._dirty = new Int32Array(memory.dirty);
+    this._clocks = new Clocks(this.board, new Int32Array(memory.notes), options.me);
+    this._at = threadAt(options.me);
+    this._shift = options.granule === 4 ? 2 : options.granule === 2 ? 1 : 0;
+  }
+
+  watch(regions: readonly RegionMemory[]): void {
+    this._regions = regions.map((memory) => new Region(memory));
+    regions.forEach((memory, i) => {
+      this._byBuffer.set(memory.buffer, this._regions[i]);
+    });
+  }
+
+  get dead(): boolean {
+    return this._dead;
+  }
+
+  get mode(): number {
+    return this._mode;
+  }
+
+  /** What accesses mean from here on, until somebody else has had a turn. */
+  setMode(mode: number): void {
+    this._mode = mode;
+    this.board[B_MODE] = mode;
+  }
+
+  /** Before a thread's `run`. */
+  begin(): void {
+    this._mode = MODE_RUN;
+    this._dead = false;
+    this._spins.fill(0);
+    this._spinning = false;
+    this.recording = [];
+    this.board[this._at + T_STARTED] = 1;
+    if (this.board[B_ASLEEP] !== 0) this._awake();
+  }
+
+  /* The observer. */
+
+  access(kind: string, array: ArrayBufferView | undefined, index: number, value: number, expected: number): void {
+    if (this._mode !== MODE_RUN) {
+      this._outside(kind, array, index, value);
+      return;
+    }
+    if (this._dead) throw new Killed();
+    const board = this.board;
+    board[B_REPORTED] = ((board[B_REPORTED] as number) + 1) | 0;
+    if (kind === 'pause' || this._spinning) {
+      this._spinning = false;
+      this._pause();
+      if (kind === 'pause') return;
+    }
+    if (kind === 'wait') return; // all of it is in wait()
+    if (array === undefined || !this._locate(array, index)) return;
+    let what: number;
+    switch (kind) {
+      case 'peek':
+        what = PLAIN;
+        break;
+      case 'poke':
+        what = PLAIN | WRITE;
+        break;
+      case 'load':
+        what = ATOMIC;
+        break;
+      case 'cas':
+        what = (array as Int32Array)[index] === expected ? ATOMIC | WRITE : ATOMIC;
+        break;
+      case 'store':
+      case 'add':
+      case 'exchange':
+        what = ATOMIC | WRITE;
+        break;
+      case 'notify':
+        what = WRITE;
+        break;
+      case 'data':
+        what = USER;
+        break;
+      case 'setData':
+        what = USER | WRITE;
+        break;
+      case 'bulk':
+        what = PLAIN | BULK;
+        break;
+      case 'setBulk':
+        what = PLAIN | BULK | WRITE;
+        break;
+      case 'racyPeek':
+        what = 0;
+        break;
+      case 'racyPoke':
+        what = WRITE;
+        break;
+      default:
+        throw new Error(`the port announced an unknown access: ${kind}`);
+    }
+    const region = this._region as Region;
+    const page = what & (USER | BULK);
+    const byte = page ? this._byte & ~4095 : this._byte;
+    const from = region.base + byte;
+    const to = page ? from + 4096 : from + this._width;
+    const point = (what & PLAIN) === 0 || (what & BULK) !== 0 || board[B_POINTS] === 1;
+    const position = this._decide(from, to, kind, what, point);
+    if (kind === 'cas') {
+      // Somebody else may have had a turn.
+      if (((what & WRITE) !== 0) !== ((array as Int32Array)[index] === expected)) what ^= WRITE;
+    }
+    if (board[B_RECORDING] === 1) this._record(kind, position, from, to - from, array, index, value, expected);
+    this._perform(kind, region, byte, to - from, what, point, position, array, index);
+  }
+
+  wait(words: Int32Array, index: number, expected: number, timeout: number): Outcome | undefined {
+    if (this._mode !== MODE_RUN) {
+      if (this._mode === MODE_TRACK) return words[index] === expected ? 'timed-out' : 'not-equal';
+      return undefined;
+    }
+    if (!this._locate(words, index)) return undefined;
+    const board = this.board;
+    const region = this._region as Region;
+    const byte = this._byte;
+    const address = region.base + byte;
+    const position = this._decide(address, address + 4, 'wait', ATOMIC, true);
+    if (board[B_RECORDING] === 1) this._record('wait', position, address, 4, words, index, timeout, expected);
+    this._perform('wait', region, byte, 4, ATOMIC, true, position, words, index);
+    if (words[index] !== expected) return 'not-equal';
+    if (!(timeout > 0)) return 'timed-out';
+    const at = this._at;
+    const limit = Math.min(timeout * 1000, 1e9);
+    board[at + T_STATUS] = STATUS_WAITING;
+    board[at + T_WAIT] = address;
+    board[at + T_DEADLINE] =
+      timeout === Number.POSITIVE_INFINITY ? -1 : Math.min(2e9, (board[B_CLOCK] as number) + limit);
+    board[at + T_TICKET] = board[B_TICKET] = (board[B_TICKET] as number) + 1;
+    board[B_ENABLED] = (board[B_ENABLED] as number) & ~(1 << this.me);
+    this._yield();
+    const outcome = board[at + T_OUTCOME] === 1 ? 'timed-out' : 'ok';
+    if (board[B_RECORDING] === 1) this._note(outcome === 'ok' ? 'woken' : 'timed-out', address);
+    return outcome;
+  }
+
+  notify(words: Int32Array, index: number, count: number): number | undefined {
+    if (this._mode !== MODE_RUN) return 0;
+    if (!this._locate(words, index)) return undefined;
+    const board = this.board;
+    const address = (this._region as Region).base + this._byte;
+    let woken = 0;
+    for (; woken < count; woken++) {
+      let first = -1;
+      for (let t = 0; t < (board[B_THREADS] as number); t++) {
+        const at = threadAt(t);
+        if (board[at + T_STATUS] !== STATUS_WAITING || board[at + T_WAIT] !== address) continue;
+        if (first === -1 || (board[at + T_TICKET] as number) < (board[threadAt(first) + T_TICKET] as number)) first = t;
+      }
+      if (first === -1) break;
+      board[threadAt(first) + T_OUTCOME] = 0;
+      this._ready(first);
+      orderAfter(board, first, this.me);
+      orderAfter(board, this.me, first);
+    }
+    return woken;
+  }
+
+  now(): number | undefined {
+    return this._mode === MODE_RUN || this._mode === MODE_TRACK ? (this.board[B_CLOCK] as number) / 1000 : undefined;
+  }
+
+  /* For the model. */
+
+  position(): number {
+    return this.board[B_STEP] as number;
+  }
+
+  join(name: string): boolean {
+    const target = this.names.indexOf(name);
+    if (target === -1 || target === this.me) throw new Error(`there is no other thread called ${name}`);
+    const board = this.board;
+    const at = threadAt(target);
+    if ((board[at + T_STATUS] as number) < STATUS_DONE) {
+      board[this._at + T_STATUS] = STATUS_JOINING;
+      board[this._at + T_JOIN] = target;
+      board[B_ENABLED] = (board[B_ENABLED] as number) & ~(1 << this.me);
+      this._yield();
+    }
+    orderAfter(board, target, this.me);
+    return board[at + T_STATUS] === STATUS_DEAD;
+  }
+
+  yieldPoint(): void {
+    if (this._mode !== MODE_RUN) return;
+    if (this._dead) throw new Killed();
+    // An access that conflicts with everything: nothing is passed over by moving it.
+    const position = this._decide(0, NEVER, 'yield', WRITE, true);
+    this._trace(position, WHAT_WRITE | WHAT_POINT, 0);
+  }
+
+  /** The thread's `run` has ended: somebody else goes on. Returns true when it was the last one, and no turn was handed on. */
+  ended(status: number): boolean {
+    const board = this.board;
+    this._mode = MODE_TRACK;
+    board[this._at + T_STATUS] = status;
+    board[this._at + T_STARTED] = 0;
+    board[B_ENABLED] = (board[B_ENABLED] as number) & ~(1 << this.me);
+    for (let t = 0; t < (board[B_THREADS] as number); t++) {
+      const at = threadAt(t);
+      if (board[at + T_STATUS] === STATUS_JOINING && board[at + T_JOIN] === this.me) this._ready(t);
+    }
+    if (this._allEnded()) return true;
+    const next = this._choose();
+    this._give(next);
+    return false;
+  }
+
+  /** Gives the execution up: `failure`, said by `text`. Does not return. */
+  fail(failure: number, text: string): never {
+    this.note(failure, text);
+    throw new Aborted();
+  }
+
+  /** Notes a failure; only the first counts. */
+  note(failure: number, text: string): void {
+    const board = this.board;
+    if (board[B_FAILURE] === 0) {
+      board[B_FAILURE] = failure;
+      board[B_FAILED_THREAD] = this.me;
+      const bytes = new TextEncoder().encode(text).subarray(0, FAILURE_BYTES);
+      this._text.set(bytes, MAX_THREADS * RESULT_BYTES);
+      board[B_TEXT] = bytes.length;
+    }
+    this._mode = MODE_ABORT;
+    board[B_MODE] = MODE_ABORT;
+  }
+
+  /** In an aborted execution: hands the turn to the next thread that must unwind. True if none is left. */
+  unwound(): boolean {
+    const board = this.board;
+    board[this._at + T_STARTED] = 0;
+    this._mode = MODE_TRACK;
+    for (let t = (board[B_THREADS] as number) - 1; t >= 0; t--) {
+      if (board[threadAt(t) + T_STARTED] !== 1) continue;
+      this._give(t);
+      return false;
+    }
+    return true;
+  }
+
+  /** The first decision of an execution: who begins. */
+  start(): number {
+    return this._choose();
+  }
+
+  /** Hands the turn to a thread's loop, outside any execution. */
+  command(thread: number, command: number): void {
+    this.board[threadAt(thread) + T_COMMAND] = command;
+    this._turn(thread);
+  }
+
+  /** Sleeps until it is this thread's turn. Returns its command. */
+  park(): number {
+    const board = this.board;
+    const at = this._at + T_PARK;
+    while (Atomics.load(board, at) === 0) Atomics.wait(board, at, 0);
+    Atomics.store(board, at, 0);
+    this._mode = board[B_MODE] as number;
+    return board[this._at + T_COMMAND] as number;
+  }
+
+  /* Decisions. */
+
+  /** Where the schedule may change before an access to bytes [from, to). Returns the decision's position. */
+  private _decide(from: number, to: number, kind: string, what: number, point: boolean): number {
+    const board = this.board;
+    const position = board[B_STEP] as number;
+    if (position >= (board[B_LIMIT] as number)) this._endless();
+    board[B_STEP] = position + 1;
+    if (position === board[B_NEXT]) {
+      const action = board[SCRIPT + (board[B_SCRIPT_AT] as number) * 2 + 1] as number;
+      this._advance();
+      if (action === KILL) {
+        this._dead = true;
+        throw new Killed();
+      }
+      const able = action !== this.me && ((board[B_ENABLED] as number) & (1 << action)) !== 0;
+      if (!able && board[B_TOLERANT] === 0) {
+        this.fail(
+          FAILURE_SCRIPT,
+          `the schedule asks for thread ${this.names[action]} at ${position}, which cannot run there`,
+        );
+      }
+      if (able) this._preempt(action, from, to, kind, what);
+    } else if (point && board[B_STRATEGY] !== STRATEGY_SCRIPT) {
+      const next = board[B_STRATEGY] === STRATEGY_PCT ? this._byPriority(position) : this._byChance();
+      if (next !== this.me) {
+        this._log(position, next);
+        this._preempt(next, from, to, kind, what);
+      }
+    }
+    return position;
+  }
+
+  private _preempt(next: number, from: number, to: number, kind: string, what: number): void {
+    const board = this.board;
+    const at = this._at;
+    board[at + T_FROM] = from;
+    board[at + T_TO] = to;
+    board[at + T_WRITES] = what & WRITE;
+    if (board[B_REDUCE] === 1) board[B_ASLEEP] = (board[B_ASLEEP] as number) | (1 << this.me);
+    if (board[B_RECORDING] === 1) this._note(`preempted:${next}`, 0);
+    void kind;
+    this._handOver(next);
+  }
+
+  /** This thread cannot go on: somebody else must. */
+  private _yield(): void {
+    const next = this._choose();
+    if (next === this.me) return;
+    this._handOver(next);
+  }
+
+  private _handOver(next: number): void {
+    this._give(next);
+    this.park();
+    if (this._mode === MODE_ABORT) throw new Aborted();
+    this._awake();
+  }
+
+  /** It is this thread's turn. If it is still asleep, this execution is one that moved its last preemption in vain. */
+  private _awake(): void {
+    const board = this.board;
+    const bit = 1 << this.me;
+    if (((board[B_ASLEEP] as number) & bit) === 0) return;
+    board[B_ASLEEP] = (board[B_ASLEEP] as number) & ~bit;
+    this._redundant();
+  }
+
+  /** From here on, the execution repeats another one. */
+  private _redundant(): void {
+    if (this.board[B_REDUNDANT] === 0) this.board[B_REDUNDANT] = (this.board[B_TRACE] as number) + 1;
+  }
+
+  private _give(next: number): void {
+    const board = this.board;
+    const at = threadAt(next);
+    if (board[at + T_STARTED] === 0 && board[B_MODE] === MODE_RUN) board[at + T_COMMAND] = COMMAND_RUN;
+    this._turn(next);
+  }
+
+  private _turn(next: number): void {
+    const board = this.board;
+    const at = threadAt(next);
+    Atomics.store(board, at + T_PARK, 1);
+    Atomics.notify(board, at + T_PARK, 1);
+  }
+
+  /** Who goes on when the running thread cannot: a decision without a preemption. */
+  private _choose(): number {
+    const board = this.board;
+    const position = board[B_STEP] as number;
+    if (position >= (board[B_LIMIT] as number)) this._endless();
+    board[B_STEP] = position + 1;
+    let enabled = board[B_ENABLED] as number;
+    if (enabled === 0) enabled = this._stuck();
+    let awake = enabled & ~(board[B_ASLEEP] as number);
+    if (awake === 0) {
+      this._redundant();
+      awake = enabled;
+    }
+    let next = -1;
+    const threads = board[B_THREADS] as number;
+    for (let i = 1; i <= threads; i++) {
+      next = (this.me + i) % threads;
+      if ((awake & (1 << next)) !== 0) break;
+    }
+    const usual = next;
+    if (position === board[B_NEXT]) {
+      next = board[SCRIPT + (board[B_SCRIPT_AT] as number) * 2 + 1] as number;
+      this._advance();
+      if (next === KILL || (enabled & (1 << next)) === 0) {
+        if (board[B_TOLERANT] === 0) {
+          this.fail(FAILURE_SCRIPT, `the schedule asks at ${position} for a thread which cannot run there`);
+        }
+        next = usual;
+      }
+    } else if (board[B_STRATEGY] === STRATEGY_RANDOM) next = this._pick(awake);
+    else if (board[B_STRATEGY] === STRATEGY_PCT) next = this._highest(awake);
+    if (next !== usual && board[B_STRATEGY] !== STRATEGY_SCRIPT) this._log(position, next);
+    this._trace(position, WHAT_FREE | next, awake & ~(1 << next));
+    return next;
+  }
+
+  /** Nobody is enabled. Returns who may go on after all, or gives up. */
+  private _stuck(): number {
+    const board = this.board;
+    const paused = board[B_PAUSED] as number;
+    const threads = board[B_THREADS] as number;
+    let sleeper = -1;
+    for (let t = 0; t < threads; t++) {
+      const at = threadAt(t);
+      if (board[at + T_STATUS] !== STATUS_WAITING || board[at + T_DEADLINE] === -1) continue;
+      if (sleeper === -1 || (board[at + T_DEADLINE] as number) < (board[threadAt(sleeper) + T_DEADLINE] as number))
+        sleeper = t;
+    }
+    const round = board[B_IDLE] as number;
+    if (paused !== 0 && round < (sleeper === -1 ? IDLE_ROUNDS : PATIENCE)) {
+      // They spin, and nobody has written. A spin may have a limit: let each look once more.
+      board[B_IDLE] = round + 1;
+      board[B_CLOCK] = (board[B_CLOCK] as number) + 1;
+      board[B_PAUSED] = 0;
+      for (let t = 0; t < threads; t++) if ((paused & (1 << t)) !== 0) board[threadAt(t) + T_STATUS] = STATUS_READY;
+      board[B_ENABLED] = paused;
+      return paused;
+    }
+    if (sleeper !== -1) {
+      const at = threadAt(sleeper);
+      if (board[B_TIMEOUTS] === 0) {
+        this.fail(
+          FAILURE_LOST_WAKEUP,
+          `nobody can go on but by a time limit: a wake-up was lost, or there is none\n${this.standing()}`,
+        );
+      }
+      board[B_CLOCK] = Math.max(board[B_CLOCK] as number, board[at + T_DEADLINE] as number);
+      board[at + T_OUTCOME] = 1;
+      board[B_IDLE] = 0;
+      this._ready(sleeper);
+      return board[B_ENABLED] as number;
+    }
+    if (paused !== 0) this.fail(FAILURE_LIVELOCK, `threads spin and nobody writes\n${this.standing()}`);
+    this.fail(FAILURE_DEADLOCK, `nobody can go on\n${this.standing()}`);
+  }
+
+  private _endless(): never {
+    this.fail(FAILURE_LIVELOCK, `no end after ${this.board[B_LIMIT]} steps\n${this.standing()}`);
+  }
+
+  /** What each thread waits for, one line each; `@123` is a byte address, for the report to name. */
+  standing(): string {
+    const board = this.board;
+    const lines: string[] = [];
+    for (let t = 0; t < (board[B_THREADS] as number); t++) {
+      const at = threadAt(t);
+      const name = this.names[t];
+      const status = board[at + T_STATUS];
+      if (status === STATUS_WAITING) {
+        const until = board[at + T_DEADLINE] === -1 ? '' : ', with a time limit';
+        lines.push(`${name} sleeps on @${board[at + T_WAIT]}${until}`);
+      } else if (status === STATUS_PAUSED) lines.push(`${name} spins on @${board[at + T_KIND]}`);
+      else if (status === STATUS_JOINING)
+        lines.push(`${name} waits for the end of ${this.names[board[at + T_JOIN] as number]}`);
+      else if (status === STATUS_DONE) lines.push(`${name} has ended`);
+      else if (status === STATUS_DEAD) lines.push(`${name} is dead`);
+      else lines.push(`${name} could run`);
+    }
+    return lines.join('\n');
+  }
+
+  private _advance(): void {
+    const board = this.board;
+    const at = (board[B_SCRIPT_AT] as number) + 1;
+    board[B_SCRIPT_AT] = at;
+    board[B_NEXT] = board[SCRIPT + at * 2] as number;
+  }
+
+  private _ready(thread: number): void {
+    const board = this.board;
+    board[threadAt(thread) + T_STATUS] = STATUS_READY;
+    board[B_ENABLED] = (board[B_ENABLED] as number) | (1 << thread);
+  }
+
+  private _allEnded(): boolean {
+    const board = this.board;
+    for (let t = 0; t < (board[B_THREADS] as number); t++) {
+      if ((board[threadAt(t) + T_STATUS] as number) < STATUS_DONE) return false;
+    }
+    return true;
+  }
+
+  private _pause(): void {
+    const board = this.board;
+    board[this._at + T_STATUS] = STATUS_PAUSED;
+    board[B_PAUSED] = (board[B_PAUSED] as number) | (1 << this.me);
+    board[B_ENABLED] = (board[B_ENABLED] as number) & ~(1 << this.me);
+    this._spins.fill(0);
+    if (board[B_RECORDING] === 1) this._note('pause', 0);
+    this._yield();
+  }
+
+  /** Under the other strategies the script is written, so that it can be replayed. */
+  private _log(position: number, next: number): void {
+    const board = this.board;
+    const at = board[B_SCRIPT_AT] as number;
+    if (at >= SCRIPT_ENTRIES) return;
+    board[SCRIPT + at * 2] = position;
+    board[SCRIPT + at * 2 + 1] = next;
+    board[B_SCRIPT_AT] = at + 1;
+  }
+
+  /* Random choices, the same in every run with the same seed. */
+
+  private _next(): number {
+    // xorshift32 (Marsaglia)
+    const board = this.board;
+    let x = board[B_RANDOM] as number;
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    board[B_RANDOM] = x;
+    return x >>> 0;
+  }
+
+  private _pick(mask: number): number {
+    let count = 0;
+    for (let bits = mask; bits !== 0; bits &= bits - 1) count++;
+    let skip = this._next() % count;
+    for (let t = 0; ; t++) if ((mask & (1 << t)) !== 0 && skip-- === 0) return t;
+  }
+
+  private _byChance(): number {
+    const board = this.board;
+    const others = (board[B_ENABLED] as number) & ~(1 << this.me);
+    if (others === 0 || (this._next() & 0xffff) >= (board[B_CHANCE] as number)) return this.me;
+    return this._pick(others);
+  }
+
+  /** PCT (Burckhardt and others 2010): the highest priority runs; at each of d - 1 random positions the running one's falls. */
+  private _byPriority(position: number): number {
+    const board = this.board;
+    for (let i = 0; i < (board[B_CHANGE_COUNT] as number); i++) {
+      if (board[B_CHANGES + i] === position) board[this._at + T_PRIORITY] = -1 - i;
+    }
+    return this._highest((board[B_ENABLED] as number) | (1 << this.me));
+  }
+
+  private _highest(mask: number): number {
+    const board = this.board;
+    let best = -1;
+    for (let t = 0; t < (board[B_THREADS] as number); t++) {
+      if ((mask & (1 << t)) === 0) continue;
+      if (best === -1 || (board[threadAt(t) + T_PRIORITY] as number) > (board[threadAt(best) + T_PRIORITY] as number))
+        best = t;
+    }
+    return best;
+  }
+
+  /* Performing. */
+
+  private _perform(
+    kind: string,
+    region: Region,
+    byte: number,
+    width: number,
+    what: number,
+    point: boolean,
+    position: number,
+    array: ArrayBufferView,
+    index: number,
+  ): void {
+    const board = this.board;
+    const me = this.me;
+    const write = (what & WRITE) !== 0;
+    const asleep = board[B_ASLEEP] as number;
+    if (asleep !== 0) this._wakeSleepers(asleep, region.base + byte, region.base + byte + width, write);
+    const wide = (what & (USER | BULK)) !== 0;
+    // One location for an element, or for a whole page of frame data; more where elements are wider than a granule.
+    let number = 0;
+    const last = wide ? byte : byte + width - 1;
+    const step = 1 << this._shift;
+    for (let at = byte; at <= last; at += step) {
+      const granule = at >> this._shift;
+      number = region.numbers[granule] as number;
+      if (number === 0) {
+        number = numberLocation(board, this._locations, region, granule);
+        this._locations[number * 2] = region.base + at;
+      }
+      const bit = write ? 0x100 << me : 1 << me;
+      const touched = this._locations[number * 2 + 1] as number;
+      if ((touched & bit) === 0) {
+        this._locations[number * 2 + 1] = touched | bit;
+        board[B_GREW] = 1;
+      }
+      if (kind === 'notify') continue;
+      if (board[B_RACES] === 1) {
+        const rival = this._clocks.access(number, write, (what & PLAIN) !== 0);
+        if (rival !== -1) this._race(kind, rival, region.base + at, position);
+      }
+      if ((what & ATOMIC) !== 0) {
+        if (kind !== 'store') this._clocks.acquire(number);
+        if (write) this._clocks.release(number);
+      } else if (write) this._clocks.forget(number);
+    }
+    this._trace(position, (write ? WHAT_WRITE : 0) | (point ? WHAT_POINT : 0), number);
+    if (!write) {
+      this._watchSpin(kind, region.base + byte, array, index);
+      return;
+    }
+    if (kind === 'notify') return;
+    this._spins.fill(0);
+    board[B_IDLE] = 0;
+    const paused = (board[B_PAUSED] as number) & ~(1 << me);
+    if (paused !== 0) {
+      board[B_PAUSED] = (board[B_PAUSED] as number) & ~paused;
+      for (let t = 0; t < (board[B_THREADS] as number); t++) if ((paused & (1 << t)) !== 0) this._ready(t);
+    }
+    if (wide) markDirty(board, this._dirty, region, byte, byte + 4096);
+    else if (region.dirty[byte >> 8] === 0) markDirty(board, this._dirty, region, byte, byte + width);
+  }
+
+  private _wakeSleepers(asleep: number, from: number, to: number, write: boolean): void {
+    const board = this.board;
+    for (let t = 0; t < (board[B_THREADS] as number); t++) {
+      if ((asleep & (1 << t)) === 0) continue;
+      const at = THREADS + t * T_WORDS;
+      if (from >= (board[at + T_TO] as number) || to <= (board[at + T_FROM] as number)) continue;
+      if (!write && board[at + T_WRITES] === 0) continue;
+      board[B_ASLEEP] = (board[B_ASLEEP] as number) & ~(1 << t);
+    }
+  }
+
+  private _trace(position: number, what: number, location: number): void {
+    const board = this.board;
+    const at = TRACE + (board[B_TRACE] as number) * TRACE_WORDS;
+    board[B_TRACE] = (board[B_TRACE] as number) + 1;
+    board[at + R_POSITION] = position;
+    if ((what & WHAT_FREE) !== 0) {
+      board[at + R_WHAT] = what;
+      board[at + R_OTHERS] = location; // the mask
+      board[at + R_LOCATION] = 0;
+      return;
+    }
+    board[at + R_WHAT] = what | this.me;
+    board[at + R_LOCATION] = location;
+    board[at + R_OTHERS] = (board[B_ENABLED] as number) & ~(board[B_ASLEEP] as number) & ~(1 << this.me);
+  }
+
+  /** A thread which reads the same values over and over waits for another one, whether it says so or not. */
+  private _watchSpin(kind: string, address: number, array: ArrayBufferView, index: number): void {
+    this.board[this._at + T_KIND] = address;
+    const value = (array as unknown as Int32Array)[index] as number;
+    const low = typeof value === 'number' ? value | 0 : Number(value) | 0;
+    const hash = (Math.imul(address, 0x9e3779b1) ^ Math.imul(low, 0x85ebca6b) ^ kind.charCodeAt(0)) | 0;
+    const at = (this._recentAt + 1) & 15;
+    this._recentAt = at;
+    const spins = this._spins;
+    let spinning = false;
+    for (let period = 1; period <= LONGEST_SPIN; period++) {
+      if (this._recent[(at - period) & 15] === hash) {
+        const repeats = (spins[period] as number) + 1;
+        spins[period] = repeats;
+        if (repeats >= period * 3) spinning = true;
+      } else spins[period] = 0;
+    }
+    this._recent[at] = hash;
+    if (!spinning) return;
+    spins.fill(0);
+    this._spinning = true; // it pauses before its next access: this one must be what it was announced as
+  }
+
+  private _race(kind: string, rival: number, address: number, position: number): never {
+    this.fail(
+      FAILURE_RACE,
+      `data race on @${address}: ${this.names[this.me]} (${kind}, step ${position}) and ${this.names[rival]}, not ordered, at least one of them plain`,
+    );
+  }
+
+  /* Outside an execution. */
+
+  private _outside(kind: string, array: ArrayBufferView | undefined, index: number, value: number): void {
+    if (this._mode === MODE_ABORT) throw new Aborted();
+    this.board[B_REPORTED] = ((this.board[B_REPORTED] as number) + 1) | 0;
+    if (this._mode !== MODE_TRACK || array === undefined) return;
+    switch (kind) {
+      case 'peek':
+      case 'load':
+      case 'data':
+      case 'bulk':
+      case 'racyPeek':
+      case 'wait':
+      case 'notify':
+        return;
+    }
+    if (!this._locate(array, index, true)) return;
+    const region = this._region as Region;
+    const width = kind === 'setBulk' ? Math.max(1, value) * this._width : this._width;
+    markDirty(this.board, this._dirty, region, this._byte, Math.min(region.bytes.length, this._byte + width));
+  }
+
+  /** Finds the bytes of an element. False if it is not in watched memory. */
+  private _locate(array: ArrayBufferView, index: number, all = false): boolean {
+    if (array !== this._array0 && array !== this._array1) this._learn(array);
+    let region: Region | undefined;
+    if (array === this._array0) {
+      region = this._region0;
+      this._width = this._bytes0;
+      this._byte = this._offset0 + index * this._bytes0;
+    } else {
+      region = this._region1;
+      this._width = this._bytes1;
+      this._byte = this._offset1 + index * this._bytes1;
+    }
+    if (region === undefined) return false;
+    this._region = region;
+    if (all) return true;
+    const ignored = region.ignored;
+    for (let i = 0; i < ignored.length; i++) {
+      const range = ignored[i] as readonly [number, number];
+      if (this._byte >= range[0] && this._byte < range[1]) return false;
+    }
+    return true;
+  }
+
+  private _learn(array: ArrayBufferView): void {
+    const region = this._byBuffer.get(array.buffer);
+    const bytes = (array as { BYTES_PER_ELEMENT?: number }).BYTES_PER_ELEMENT ?? 1;
+    if (array instanceof Int32Array) {
+      this._array0 = array;
+      this._region0 = region;
+      this._offset0 = array.byteOffset;
+      this._bytes0 = bytes;
+    } else {
+      this._array1 = array;
+      this._region1 = region;
+      this._offset1 = array.byteOffset;
+      this._bytes1 = bytes;
+    }
+  }
+
+  /* Recording, for reports. */
+
+  private _record(
+    kind: string,
+    position: number,
+    address: number,
+    bytes: number,
+    array: ArrayBufferView,
+    index: number,
+    value: number,
+    expected: number,
+  ): void {
+    const before = Number((array as unknown as Int32Array)[index]);
+    const order = this.board[B_TRACE] as number;
+    const stack = new Error('at').stack ?? '';
+    this.recording.push({ order, position, thread: this.me, kind, address, bytes, before, value, expected, stack });
+  }
+
+  private _note(kind: string, address: number): void {
+    const order = this.board[B_TRACE] as number;
+    const position = this.board[B_STEP] as number;
+    const stack = new Error('at').stack ?? '';
+    this.recording.push({
+      order,
+      position,
+      thread: this.me,
+      kind,
+      address,
+      bytes: 0,
+      before: 0,
+      value: 0,
+      expected: 0,
+      stack,
+    });
+  }
+}

@@ -1,0 +1,288 @@
+/** A modelled thread: one Worker of a crew, used for all executions. Number 0 sets the model up and leads. */
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import type { PortObserver } from '../../src/sync/atomics.checked.ts';
+import type { Model } from '../model.ts';
+import {
+  B_REPORTED,
+  type BoardMemory,
+  COMMAND_END,
+  COMMAND_PREPARE,
+  COMMAND_RUN,
+  MAX_THREADS,
+  MODE_TRACK,
+  makeBoard,
+} from './board.ts';
+import { Actor, type Failure, Leader, textOf } from './leader.ts';
+import type { Order, Report, ThreadData } from './protocol.ts';
+import { findBuffers, makeRegions, type RegionMemory } from './regions.ts';
+import { Scheduler } from './scheduler.ts';
+
+const data = workerData as ThreadData;
+const port = parentPort as MessagePort;
+const say = (report: Report): void => port.postMessage(report);
+/** Milliseconds of search between two looks at the messages. */
+const SLICE_MS = 40;
+
+process.setSourceMapsEnabled(true);
+Error.stackTraceLimit = 40;
+
+async function main(): Promise<void> {
+  const model = await loadModel();
+  if (data.me === 0) lead(model);
+  else follow(model);
+}
+
+async function loadModel(): Promise<Model<unknown>> {
+  const { url, name, transform } = data.source;
+  if (transform) {
+    const { installTransform } = await import('../transform/hooks.ts');
+    installTransform();
+  }
+  const module = (await import(url)) as { models?: readonly Model<unknown>[] | (() => readonly Model<unknown>[]) };
+  const models = typeof module.models === 'function' ? module.models() : module.models;
+  if (!Array.isArray(models)) throw new Error(`${url} does not export \`models\`, an array`);
+  const model = models.find((candidate) => candidate.name === name);
+  if (model === undefined)
+    throw new Error(`${url} has no model '${name}'; it has ${models.map((m) => m.name).join(', ')}`);
+  if (model.threads.length < 1 || model.threads.length > MAX_THREADS)
+    throw new Error(`a model has 1 to ${MAX_THREADS} threads`);
+  return model;
+}
+
+function observe(scheduler: Scheduler): number {
+  const ports =
+    (globalThis as { [key: symbol]: ((observer: PortObserver) => void)[] | undefined })[
+      Symbol.for('vmspace.checked-ports')
+    ] ?? [];
+  for (const install of ports) install(scheduler as unknown as PortObserver);
+  return ports.length;
+}
+
+function makeActor(model: Model<unknown>, memory: BoardMemory): Scheduler {
+  return new Scheduler(memory, {
+    me: data.me,
+    granule: model.granule ?? 4,
+    names: model.threads.map(({ name }) => name),
+  });
+}
+
+function lead(model: Model<unknown>): void {
+  const memory = makeBoard(model.steps ?? 20_000);
+  const scheduler = makeActor(model, memory);
+  const ports = observe(scheduler);
+  if (ports === 0) throw new Error(NO_PORT);
+  scheduler.setMode(MODE_TRACK);
+  const shared = model.setup();
+  const buffers = findBuffers(shared);
+  if (buffers.length === 0)
+    throw new Error(`setup of ${model.name} returned no SharedArrayBuffer: there is nothing to watch`);
+  const regions = makeRegions(buffers, model.granule ?? 4, model.ignore?.(shared) ?? []);
+  scheduler.watch(regions);
+  port.postMessage({ type: 'setup', memory, shared, regions, threads: model.threads.length });
+  port.once('message', () => {
+    // All threads have loaded the model.
+    try {
+      serve(model, scheduler, memory, shared, regions);
+    } catch (error) {
+      say({ type: 'broken', text: textOf(error) });
+    }
+  });
+}
+
+const NO_PORT =
+  'no access to shared memory would be reported: the model was built with the native port, or its module is not rewritten. ' +
+  "Bundle it with the condition 'checked', or have it rewritten while loading.";
+
+function serve(
+  model: Model<unknown>,
+  scheduler: Scheduler,
+  memory: BoardMemory,
+  shared: unknown,
+  regions: readonly RegionMemory[],
+): void {
+  const actor = new Actor(scheduler, memory, model, shared);
+  const recorded: Report[] = [];
+  actor.onRecorded = (accesses) =>
+    recorded.push({ type: 'recorded', recorded: accesses, names: named(model, shared, regions, accesses) });
+  const leader = new Leader(actor, memory, regions);
+  probe(leader, scheduler, model);
+  /** With the names of the words instead of their addresses. */
+  const legible = (failure: Failure): Failure => ({
+    ...failure,
+    text: failure.text.replace(/@(\d+)/g, (_, address) => nameOf(model, shared, regions, Number(address))),
+  });
+  let searching = false;
+  let most = Number.POSITIVE_INFINITY;
+  let sample: { order: Extract<Order, { type: 'sample' }>; seed: number } | undefined;
+  const finish = (stopped: boolean): void => {
+    searching = false;
+    sample = undefined;
+    say({
+      type: 'idle',
+      totals: { ...leader.totals },
+      grew: leader.grew,
+      known: leader.locations(),
+      outcomes: [...leader.outcomes],
+      frontier: stopped ? leader.frontier() : [],
+      stopped,
+    });
+  };
+  const slice = (): void => {
+    if (!searching) return;
+    const until = performance.now() + SLICE_MS;
+    try {
+      while (performance.now() < until) {
+        let failure: ReturnType<Leader['step']>;
+        if (sample === undefined) {
+          if (leader.pending === 0) {
+            finish(false);
+            return;
+          }
+          failure = leader.step();
+        } else {
+          const ended = leader.execute([], { ...sample.order.options, seed: sample.seed, length: leader.steps || 200 });
+          sample.seed += sample.order.stride;
+          if (ended.outcome !== undefined)
+            leader.outcomes.set(ended.outcome, (leader.outcomes.get(ended.outcome) ?? 0) + 1);
+          failure = ended.failure;
+        }
+        if (failure !== undefined) {
+          searching = false;
+          say({ type: 'failure', failure: legible(failure), totals: { ...leader.totals } });
+          return;
+        }
+        if (--most <= 0) {
+          finish(true);
+          return;
+        }
+      }
+    } catch (error) {
+      say({ type: 'broken', text: textOf(error) });
+      return;
+    }
+    say({ type: 'progress', totals: { ...leader.totals }, pending: leader.pending });
+    setImmediate(slice);
+  };
+  port.on('message', (order: Order) => {
+    try {
+      switch (order.type) {
+        case 'explore':
+          leader.reduction = order.reduction;
+          leader.learn(order.known);
+          leader.outcomes.clear();
+          leader.begin(order.prefixes, order.bound);
+          most = order.most;
+          searching = true;
+          setImmediate(slice);
+          break;
+        case 'sample':
+          sample = { order, seed: order.seed };
+          most = order.most;
+          leader.outcomes.clear();
+          searching = true;
+          setImmediate(slice);
+          break;
+        case 'more':
+          leader.add(order.prefixes);
+          if (!searching) {
+            searching = true;
+            setImmediate(slice);
+          }
+          break;
+        case 'donate':
+          say({ type: 'donated', prefixes: searching && sample === undefined ? leader.donate() : [] });
+          break;
+        case 'stop':
+          if (searching) finish(true);
+          break;
+        case 'run': {
+          recorded.length = 0;
+          const ended = leader.execute(order.script, order.options);
+          for (const report of recorded) say(report);
+          say({
+            type: 'ran',
+            ended: ended.failure === undefined ? ended : { ...ended, failure: legible(ended.failure) },
+          });
+          break;
+        }
+        case 'quit':
+          process.exit(0);
+      }
+    } catch (error) {
+      say({ type: 'broken', text: textOf(error) });
+    }
+  });
+  const { title, invariant, preemptions, outcomes } = model;
+  const facts = {
+    threads: scheduler.names,
+    title,
+    invariant,
+    preemptions,
+    longPreemptions: model.longPreemptions ?? preemptions + 1,
+    outcomes,
+  };
+  say({ type: 'ready', facts });
+}
+
+/** Refuses to start when the threads' accesses are not reported. */
+function probe(leader: Leader, scheduler: Scheduler, model: Model<unknown>): void {
+  const before = scheduler.board[B_REPORTED];
+  leader.execute([]);
+  if (scheduler.board[B_REPORTED] === before)
+    throw new Error(`${model.name}: an execution reported no access. ${NO_PORT}`);
+  leader.totals.executions = leader.totals.redundant = leader.totals.steps = 0;
+}
+
+function follow(model: Model<unknown>): void {
+  const memory = data.memory as BoardMemory;
+  const scheduler = makeActor(model, memory);
+  observe(scheduler);
+  scheduler.watch(data.regions as readonly RegionMemory[]);
+  const actor = new Actor(scheduler, memory, model, data.shared);
+  actor.onRecorded = (accesses) =>
+    say({
+      type: 'recorded',
+      recorded: accesses,
+      names: named(model, data.shared, data.regions as readonly RegionMemory[], accesses),
+    });
+  port.postMessage({ type: 'loaded' });
+  const last = data.me === model.threads.length - 1;
+  for (;;) {
+    const command = scheduler.park();
+    let over = false;
+    if (command === COMMAND_PREPARE) {
+      try {
+        actor.prepare();
+      } catch (error) {
+        say({ type: 'broken', text: `prepare of ${scheduler.names[data.me]}: ${textOf(error)}` });
+        return;
+      }
+      if (last) over = actor.start();
+      else scheduler.command(data.me + 1, COMMAND_PREPARE);
+    } else if (command === COMMAND_RUN) over = actor.run();
+    if (over) scheduler.command(0, COMMAND_END);
+  }
+}
+
+/** Names of the addresses in a recording: only a thread that has the model can tell. */
+function named(
+  model: Model<unknown>,
+  shared: unknown,
+  regions: readonly RegionMemory[],
+  accesses: readonly { readonly address: number }[],
+): [number, string][] {
+  const names = new Map<number, string>();
+  for (const { address } of accesses)
+    if (address !== 0 && !names.has(address)) names.set(address, nameOf(model, shared, regions, address));
+  return [...names];
+}
+
+function nameOf(model: Model<unknown>, shared: unknown, regions: readonly RegionMemory[], address: number): string {
+  const which = regions.findIndex(({ base, buffer }) => address >= base && address < base + buffer.byteLength);
+  const region = regions[which];
+  if (region === undefined) return 'anything';
+  const byte = address - region.base;
+  return model.describe?.(shared, which, byte) ?? `buffer ${which} +${byte}`;
+}
+
+main().catch((error) => say({ type: 'broken', text: textOf(error) }));

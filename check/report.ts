@@ -1,0 +1,184 @@
+/** A failing execution as text: one column for each thread, one line for each access. */
+import { relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Recorded } from './engine/scheduler.ts';
+import type { CheckResult, Replayed } from './explore.ts';
+import { formatSchedule } from './schedule.ts';
+
+export const FAILURE_NAMES: readonly string[] = [
+  'none',
+  'a thread threw an error',
+  'deadlock',
+  'livelock',
+  'data race',
+  'lost wake-up',
+  'the check at the end failed',
+  'a result that may not come up, or one that never did',
+  'the schedule does not fit the program',
+];
+
+export interface RenderOptions {
+  /** Accesses around the changes of thread that are shown; the others are counted. Default: 6. All: Infinity. */
+  readonly context?: number;
+  /** Characters of a column. Default 56. */
+  readonly width?: number;
+  /** What to type to see it again. */
+  readonly command?: string;
+}
+
+interface Frame {
+  readonly name: string;
+  readonly place: string;
+}
+
+const INTERNAL = /\/check\/engine\/|thread\.worker|\/sync\/atomics\.|node:|\/check\/transform\//;
+
+/** The frames of the program in a stack, innermost first. */
+export function framesOf(stack: string): Frame[] {
+  const frames: Frame[] = [];
+  for (const line of stack.split('\n').slice(1)) {
+    const match = /^\s+at (?:(.*?) \()?(.*?:\d+)(?::\d+)?\)?$/.exec(line);
+    if (match === null || INTERNAL.test(match[2] as string)) continue;
+    frames.push({ name: (match[1] ?? '').replace(/^(Object|async)\.?\s*/, ''), place: shortPath(match[2] as string) });
+  }
+  return frames;
+}
+
+function shortPath(place: string): string {
+  const plain = place.startsWith('file://')
+    ? fileURLToPath(place.replace(/:\d+$/, '')) + (/:\d+$/.exec(place)?.[0] ?? '')
+    : place;
+  const near = relative(process.cwd(), plain);
+  return near.startsWith('..') ? plain.replace(/^.*\/(?=[^/]+\/[^/]+$)/, '') : near;
+}
+
+function valueText(value: number): string {
+  return Math.abs(value) > 65535 && Number.isInteger(value) ? `0x${(value >>> 0).toString(16)}` : String(value);
+}
+
+function accessText(access: Recorded, name: string): string {
+  const { kind, before, value, expected } = access;
+  switch (kind) {
+    case 'peek':
+    case 'load':
+    case 'racyPeek':
+    case 'data':
+      return `${kind} ${name} = ${valueText(before)}`;
+    case 'cas':
+      return before === expected
+        ? `cas ${name}: ${valueText(expected)} -> ${valueText(value)}`
+        : `cas ${name}: ${valueText(before)}, not ${valueText(expected)}`;
+    case 'add':
+      return `add ${name}: ${valueText(before)} + ${valueText(value)}`;
+    case 'wait':
+      return before === expected
+        ? `wait ${name} while ${valueText(expected)}`
+        : `wait ${name}: is ${valueText(before)}`;
+    case 'notify':
+      return `notify ${name}`;
+    case 'bulk':
+      return `read bytes of ${name}`;
+    case 'setBulk':
+      return `write bytes of ${name}`;
+    case 'woken':
+      return `woken from ${name}`;
+    case 'timed-out':
+      return `timed out on ${name}`;
+    case 'pause':
+      return 'spins';
+    default:
+      return kind.startsWith('preempted') ? '' : `${kind} ${name}: ${valueText(before)} -> ${valueText(value)}`;
+  }
+}
+
+/** The interleaving as one column per thread, with the place in the source of each access. */
+export function renderReplay(replayed: Replayed, options: RenderOptions = {}): string {
+  const { facts, ended, recorded, names } = replayed;
+  const context = options.context ?? 6;
+  const width = options.width ?? 56;
+  const accesses = recorded.filter(({ kind }) => !kind.startsWith('preempted'));
+  const shown = new Set<number>();
+  accesses.forEach((access, i) => {
+    const changes = i > 0 && accesses[i - 1]?.thread !== access.thread;
+    if (!changes && i !== 0 && i !== accesses.length - 1) return;
+    for (let near = i - context; near < i + context; near++) shown.add(near);
+  });
+  const lines: string[] = [];
+  const cell = (text: string): string => (text.length > width ? `${text.slice(0, width - 1)}…` : text.padEnd(width));
+  const row = (thread: number, text: string): string =>
+    facts.threads
+      .map((_, t) => (t === thread ? cell(text) : ' '.repeat(width)))
+      .join(' | ')
+      .trimEnd();
+  lines.push(
+    `step  ${facts.threads.map((name, i) => cell(`${String.fromCharCode(97 + i)}: ${name}`)).join(' | ')}`.trimEnd(),
+  );
+  lines.push(`----  ${facts.threads.map(() => '-'.repeat(width)).join('-+-')}`);
+  let skipped = 0;
+  let last: Recorded | undefined;
+  let lastPlace = '';
+  accesses.forEach((access, i) => {
+    if (!shown.has(i)) {
+      skipped++;
+      return;
+    }
+    if (skipped > 0) {
+      lines.push(`      ${row(access.thread, `... ${skipped} more`)}`);
+      skipped = 0;
+    }
+    const frames = framesOf(access.stack);
+    const place = frames[0] === undefined ? '' : `${frames[0].name} ${frames[0].place}`.trim();
+    if (place !== lastPlace || last?.thread !== access.thread) {
+      const caller = last?.thread !== access.thread && frames[1] !== undefined ? `  < ${frames[1].name}` : '';
+      lines.push(`      ${row(access.thread, `${place}${caller}`)}`);
+    }
+    lastPlace = place;
+    last = access;
+    const name = names.get(access.address) ?? `@${access.address}`;
+    lines.push(`${String(access.position).padStart(4)}  ${row(access.thread, `  ${accessText(access, name)}`)}`);
+  });
+  const { failure } = ended;
+  if (failure !== undefined) {
+    lines.push('');
+    lines.push(`${FAILURE_NAMES[failure.kind]}: ${failure.text}`);
+    if (failure.kind === 4) lines.push(...raceStacks(replayed));
+  } else lines.push('', `no failure; results ${ended.outcome}`);
+  return lines.join('\n');
+}
+
+/** Both sides of a race: the last access of the thread that failed, and the last one of another thread to the same word. */
+function raceStacks(replayed: Replayed): string[] {
+  const { recorded, ended, facts, names } = replayed;
+  const failure = ended.failure;
+  if (failure === undefined) return [];
+  const name = /^data race on (.*?): /.exec(failure.text)?.[1];
+  const rival = /\) and (\S+), not ordered/.exec(failure.text)?.[1];
+  const touches = recorded.filter(({ address }) => names.get(address) === name);
+  const second = recorded.filter(({ thread }) => thread === failure.thread).at(-1);
+  const first = touches.filter(({ thread }) => facts.threads[thread] === rival).at(-1);
+  const lines: string[] = [];
+  for (const [which, access] of [
+    ['first', first],
+    ['second', second],
+  ] as const) {
+    if (access === undefined) continue;
+    lines.push(`  ${which}: ${facts.threads[access.thread]}, ${access.kind} at step ${access.position}`);
+    for (const frame of framesOf(access.stack).slice(0, 12)) lines.push(`    at ${frame.name} ${frame.place}`);
+  }
+  return lines;
+}
+
+/** What is printed for a model that failed. */
+export function renderFailure(result: CheckResult, replayed: Replayed, options: RenderOptions = {}): string {
+  const { failure, facts } = result;
+  if (failure === undefined) return '';
+  const lines = [
+    `${result.model}: ${FAILURE_NAMES[failure.kind]}, after ${result.foundAfter} executions`,
+    `must hold: ${facts.invariant}`,
+    `schedule:  ${formatSchedule(failure.script)}`,
+    '',
+    renderReplay(replayed, options),
+  ];
+  if (options.command !== undefined) lines.push('', `replay: ${options.command}`);
+  return lines.join('\n');
+}
