@@ -1,6 +1,6 @@
 /** Runs crews: exhausts a model up to a bound, samples it, replays a schedule, and makes a failing schedule small. */
 import { type ChildProcess, fork, spawn, spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { FAILURE_SCRIPT, STRATEGY_PCT, STRATEGY_RANDOM } from './engine/board.ts';
@@ -85,7 +85,13 @@ export class CheckerError extends Error {
 
 /* Crews. */
 
-const crewScript = (): string => fileURLToPath(new URL('./crew.js', import.meta.url));
+/** Beside this module, or, seen from the command line, in the checker's folder. */
+function crewScript(): string {
+  const candidates = ['./crew.js', '../check/crew.js'].map((path) => fileURLToPath(new URL(path, import.meta.url)));
+  const found = candidates.find((path) => existsSync(path));
+  if (found === undefined) throw new CheckerError(`the checker's threads are not there: ${candidates.join(', ')}`);
+  return found;
+}
 
 /** Processors this process may use, as far as the host says so. */
 function processors(): number[] {

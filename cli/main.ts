@@ -3,7 +3,10 @@ import { readFileSync } from 'node:fs';
 import { stripVTControlCharacters } from 'node:util';
 import { defineCommand, parseArgs, renderUsage } from 'citty';
 import { VmError } from '../src/index.ts';
+import { runCheck } from './check.ts';
+import { CHECK_ARGUMENTS, checkCommand, HAZARDS_ARGUMENTS, hazardsCommand } from './check-options.ts';
 import { EXIT_FAILED, EXIT_SIGNALS, messageOf, RunError, UsageError } from './errors.ts';
+import { runHazards } from './hazards.ts';
 import { checkOptions, RUN_ARGUMENTS } from './options.ts';
 import { run } from './run.ts';
 
@@ -15,9 +18,26 @@ const runCommand = defineCommand({
   args: RUN_ARGUMENTS,
 });
 
+const checkArguments = defineCommand({
+  meta: {
+    name: 'vmspace check',
+    description:
+      'Explores the interleavings of the models on the real code, and shows the shortest schedule that breaks one',
+  },
+  args: CHECK_ARGUMENTS,
+});
+
+const hazardsArguments = defineCommand({
+  meta: {
+    name: 'vmspace hazards',
+    description: 'Shows each known hazard: found under the design that has it, exhausted under the default one',
+  },
+  args: HAZARDS_ARGUMENTS,
+});
+
 const mainCommand = defineCommand({
   meta: { name: 'vmspace', version: version(), description: 'Virtual memory for JavaScript threads' },
-  subCommands: { run: runCommand },
+  subCommands: { run: runCommand, check: checkArguments, hazards: hazardsArguments },
 });
 
 process.exitCode = await main(process.argv.slice(2));
@@ -47,7 +67,7 @@ async function dispatch([command, ...rest]: readonly string[], signal: AbortSign
   const all = [command ?? '', ...rest];
   const options = all.slice(0, all.indexOf('--') === -1 ? all.length : all.indexOf('--'));
   if (options.some((option) => option === '--help' || option === '-h')) {
-    showUsage(await (command === 'run' ? renderUsage(runCommand) : renderUsage(mainCommand)));
+    showUsage(await usageOf(command));
     return 0;
   }
   if (options.includes('--version')) {
@@ -55,8 +75,17 @@ async function dispatch([command, ...rest]: readonly string[], signal: AbortSign
     return 0;
   }
   if (command === 'run') return run(checkOptions(parseArgs([...rest], RUN_ARGUMENTS)), signal);
+  if (command === 'check') return runCheck(checkCommand(parseArgs([...rest], CHECK_ARGUMENTS)), signal);
+  if (command === 'hazards') return runHazards(hazardsCommand(parseArgs([...rest], HAZARDS_ARGUMENTS)), signal);
   if (command === undefined) throw new UsageError('no command given');
   throw new UsageError(`unknown ${command.startsWith('-') ? 'option' : 'command'} '${command}'`);
+}
+
+function usageOf(command: string | undefined): Promise<string> {
+  if (command === 'run') return renderUsage(runCommand);
+  if (command === 'check') return renderUsage(checkArguments);
+  if (command === 'hazards') return renderUsage(hazardsArguments);
+  return renderUsage(mainCommand);
 }
 
 function showUsage(text: string): void {

@@ -109,7 +109,12 @@ async function check() {
     { in: 'check/engine/thread.worker.ts', out: 'thread.worker' },
     { in: 'check/transform/hooks.ts', out: 'transform' },
   ].filter(({ in: file }) => existsSync(abs(file)));
-  const result = await bundle(outputs, { entryPoints: engine, outdir: 'dist/check', ...forNode, external: ['./transform.js'] });
+  const result = await bundle(outputs, {
+    entryPoints: engine,
+    outdir: 'dist/check',
+    ...forNode,
+    external: ['./transform.js'],
+  });
   const inputs = Object.keys(result.metafile.inputs).filter((file) => file.includes('node_modules'));
   if (inputs.length > 0) outputs.set('dist/check/THIRD_PARTY_LICENSES.txt', thirdPartyLicenses(inputs));
   const { build: esbuild } = await import('esbuild');

@@ -1,0 +1,1 @@
+export function installTransform(): void { throw new Error('not there yet'); }
