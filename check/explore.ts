@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { FAILURE_SCRIPT, STRATEGY_PCT, STRATEGY_RANDOM } from './engine/board.ts';
 import type { Ended, Failure, Prefix, RunOptions, Totals } from './engine/leader.ts';
 import type { Facts, ModelSource, Order, Report } from './engine/protocol.ts';
-import type { Recorded } from './engine/scheduler.ts';
+import type { Recorded } from './engine/recorder.ts';
 
 export type { Facts, ModelSource, Recorded };
 export type Strategy = 'exhaustive' | 'random' | 'pct';

@@ -1,7 +1,7 @@
 /** A failing execution as text: one column for each thread, one line for each access. */
 import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Recorded } from './engine/scheduler.ts';
+import type { Recorded } from './engine/recorder.ts';
 import type { CheckResult, Replayed } from './explore.ts';
 import { formatSchedule } from './schedule.ts';
 

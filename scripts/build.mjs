@@ -107,7 +107,6 @@ async function check() {
     { in: 'check/index.ts', out: 'index' },
     { in: 'check/crew.ts', out: 'crew' },
     { in: 'check/engine/thread.worker.ts', out: 'thread.worker' },
-    { in: 'check/transform/hooks.ts', out: 'transform' },
   ].filter(({ in: file }) => existsSync(abs(file)));
   const result = await bundle(outputs, {
     entryPoints: engine,
@@ -120,6 +119,7 @@ async function check() {
   const { build: esbuild } = await import('esbuild');
   const entries = [
     { in: 'check/models/index.ts', out: 'models' },
+    { in: 'check/models/hazards/index.ts', out: 'hazards' },
     { in: 'check/litmus/index.ts', out: 'litmus' },
   ].filter(({ in: file }) => existsSync(abs(file)));
   const models = await esbuild({ ...modelOptions(entries, 'dist/check'), write: false, logLevel: 'warning' });
@@ -130,24 +130,30 @@ async function check() {
 /** Declarations: only the files the entries reach, with import paths which are valid outside this repository. */
 async function types() {
   const outputs = new Map();
+  declare(outputs, 'tsconfig.build.json', 'src', entries);
+  declare(outputs, 'tsconfig.check.json', '.', ['check/index']);
+  return outputs;
+}
+
+/** Adds the declarations of some entries to the outputs; `base` is the folder that becomes dist/types. */
+function declare(outputs, project, base, names) {
   mkdirSync(abs(cache), { recursive: true });
   const temp = mkdtempSync(abs(`${cache}/types-`));
   try {
     const tsc = abs('node_modules/typescript/bin/tsc');
-    execFileSync(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', temp], {
-      cwd: root,
-      stdio: 'inherit',
-    });
+    execFileSync(process.execPath, [tsc, '-p', project, '--outDir', temp], { cwd: root, stdio: 'inherit' });
     const { imports } = readJson('package.json');
-    const todo = entries.filter((name) => existsSync(`${temp}/${name}.d.ts`)).map((name) => `${name}.ts`);
+    const todo = names.filter((name) => existsSync(`${temp}/${name}.d.ts`)).map((name) => `${name}.ts`);
     for (const source of todo) {
       const declaration = source.replace(/\.ts$/, '.d.ts');
       let text = readFileSync(`${temp}/${declaration}`, 'utf8');
       for (const { specifier, start, end } of importsOf(parse(declaration, text)).sort((a, b) => b.start - a.start)) {
         let target;
         if (specifier.startsWith('.')) target = posix.join(posix.dirname(source), specifier);
-        else if (specifier.startsWith('#')) target = posix.relative('src', imports[specifier].default);
+        else if (specifier.startsWith('#')) target = posix.relative(base, imports[specifier].default);
         else continue;
+        if (target.startsWith('src/'))
+          throw new Error(`${source}: the checker's public types may not need the library's`);
         if (!todo.includes(target)) todo.push(target);
         const path = posix.relative(posix.dirname(source), target).replace(/\.ts$/, '.js');
         text = `${text.slice(0, start)}'${path.startsWith('.') ? path : `./${path}`}'${text.slice(end)}`;
@@ -157,7 +163,6 @@ async function types() {
   } finally {
     rmSync(temp, { recursive: true, force: true });
   }
-  return outputs;
 }
 
 const configuration = [
@@ -165,14 +170,15 @@ const configuration = [
   'package-lock.json',
   'tsconfig.json',
   'tsconfig.build.json',
+  'tsconfig.check.json',
   'scripts/build.mjs',
 ];
 const targets = {
   lib: { make: lib, inputs: ['src'], owns: /^dist\/(?!check\/|cli\/|types\/)/ },
   check: { make: check, inputs: ['src', 'check'], owns: /^dist\/check\// },
-  cli: { make: cli, inputs: ['src', 'cli'], owns: /^dist\/cli\// },
-  types: { make: types, inputs: ['src'], owns: /^dist\/types\// },
-  test: { make: test, inputs: ['src', 'cli', 'bench', 'test'], owns: /^dist-test\// },
+  cli: { make: cli, inputs: ['src', 'check', 'cli'], owns: /^dist\/cli\// },
+  types: { make: types, inputs: ['src', 'check'], owns: /^dist\/types\// },
+  test: { make: test, inputs: ['src', 'check', 'cli', 'bench', 'test'], owns: /^dist-test\// },
   bench: { make: bench, inputs: ['src', 'bench'], owns: /^dist-bench\// },
 };
 
@@ -326,5 +332,5 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
     process.exit(2);
   }
   const options = { ifStale: flags.includes('--if-stale'), quiet: flags.includes('--quiet') };
-  await buildOrExit(names.length > 0 ? names : ['lib', 'cli', 'types'], options);
+  await buildOrExit(names.length > 0 ? names : ['lib', 'check', 'cli', 'types'], options);
 }

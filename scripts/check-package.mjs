@@ -67,7 +67,7 @@ function checkConsumer(tarball, dir) {
 
 const temp = mkdtempSync(join(tmpdir(), 'vmspace-package-'));
 try {
-  await build(['lib', 'cli', 'types'], { ifStale: true, quiet: true });
+  await build(['lib', 'check', 'cli', 'types'], { ifStale: true, quiet: true });
   const [packed] = JSON.parse(run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', temp], root));
   console.log(
     `${packed.filename}: ${packed.files.length} files, ${packed.size} bytes packed, ${packed.unpackedSize} unpacked`,

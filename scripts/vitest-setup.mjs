@@ -4,7 +4,9 @@ import { fileURLToPath } from 'node:url';
 
 const build = fileURLToPath(new URL('./build.mjs', import.meta.url));
 const buildWorkers = () =>
-  execFileSync(process.execPath, [build, '--lib', '--check', '--cli', '--test', '--if-stale', '--quiet'], { stdio: 'inherit' });
+  execFileSync(process.execPath, [build, '--lib', '--check', '--cli', '--test', '--if-stale', '--quiet'], {
+    stdio: 'inherit',
+  });
 
 export default function setup(project) {
   buildWorkers();

@@ -16,7 +16,7 @@ import {
   dataF64,
   exchange,
   load,
-  peek,
+  peekRacy,
   setData8,
   setData16,
   setData32,
@@ -35,6 +35,8 @@ import type { Translator } from './translate.ts';
 import type { FrameViews } from './views.ts';
 
 const LITTLE = true;
+const POLL =
+  'a thread that has not heard of a change may use a translation a little longer: the epoch protects what it reaches';
 
 export class Accessor {
   private readonly _words: Int32Array;
@@ -79,7 +81,7 @@ export class Accessor {
     const slot = (low >>> 12) & TLB_MASK;
     if (
       this._readTags[slot] === address - (low & 4095) &&
-      peek(this._words, this._generation) === this._view.generation
+      peekRacy(this._words, this._generation, POLL) === this._view.generation
     ) {
       return data8(this._u8, (this._frames[slot] as number) * 4 + (low & 4095));
     }
@@ -93,7 +95,7 @@ export class Accessor {
     const slot = (low >>> 12) & TLB_MASK;
     if (
       this._writeTags[slot] === address - (low & 4095) &&
-      peek(this._words, this._generation) === this._view.generation
+      peekRacy(this._words, this._generation, POLL) === this._view.generation
     ) {
       setData8(this._u8, (this._frames[slot] as number) * 4 + (low & 4095), value);
     } else {
@@ -108,7 +110,7 @@ export class Accessor {
     const slot = (low >>> 12) & TLB_MASK;
     if (
       this._readTags[slot] === address - (low & 4094) &&
-      peek(this._words, this._generation) === this._view.generation
+      peekRacy(this._words, this._generation, POLL) === this._view.generation
     ) {
       return data16(this._u16, (this._frames[slot] as number) * 2 + ((low & 4095) >> 1));
     }
@@ -123,7 +125,7 @@ export class Accessor {
     const slot = (low >>> 12) & TLB_MASK;
     if (
       this._writeTags[slot] === address - (low & 4094) &&
-      peek(this._words, this._generation) === this._view.generation
+      peekRacy(this._words, this._generation, POLL) === this._view.generation
     ) {
       setData16(this._u16, (this._frames[slot] as number) * 2 + ((low & 4095) >> 1), value);
     } else if ((low & 1) === 0) {
@@ -140,7 +142,7 @@ export class Accessor {
     const slot = (low >>> 12) & TLB_MASK;
     if (
       this._readTags[slot] === address - (low & 4092) &&
-      peek(this._words, this._generation) === this._view.generation
+      peekRacy(this._words, this._generation, POLL) === this._view.generation
     ) {
       return data32(this._i32, (this._frames[slot] as number) + ((low & 4095) >> 2));
     }
@@ -155,7 +157,7 @@ export class Accessor {
     const slot = (low >>> 12) & TLB_MASK;
     if (
       this._writeTags[slot] === address - (low & 4092) &&
-      peek(this._words, this._generation) === this._view.generation
+      peekRacy(this._words, this._generation, POLL) === this._view.generation
     ) {
       setData32(this._i32, (this._frames[slot] as number) + ((low & 4095) >> 2), value);
     } else if ((low & 3) === 0) {
@@ -189,7 +191,7 @@ export class Accessor {
     const slot = (low >>> 12) & TLB_MASK;
     if (
       this._readTags[slot] === address - (low & 4092) &&
-      peek(this._words, this._generation) === this._view.generation
+      peekRacy(this._words, this._generation, POLL) === this._view.generation
     ) {
       return dataF32(this._f32, (this._frames[slot] as number) + ((low & 4095) >> 2));
     }
@@ -204,7 +206,7 @@ export class Accessor {
     const slot = (low >>> 12) & TLB_MASK;
     if (
       this._writeTags[slot] === address - (low & 4092) &&
-      peek(this._words, this._generation) === this._view.generation
+      peekRacy(this._words, this._generation, POLL) === this._view.generation
     ) {
       setDataF32(this._f32, (this._frames[slot] as number) + ((low & 4095) >> 2), value);
     } else if ((low & 3) === 0) {
@@ -221,7 +223,7 @@ export class Accessor {
     const slot = (low >>> 12) & TLB_MASK;
     if (
       this._readTags[slot] === address - (low & 4088) &&
-      peek(this._words, this._generation) === this._view.generation
+      peekRacy(this._words, this._generation, POLL) === this._view.generation
     ) {
       return dataF64(this._f64, ((this._frames[slot] as number) >> 1) + ((low & 4095) >> 3));
     }
@@ -236,7 +238,7 @@ export class Accessor {
     const slot = (low >>> 12) & TLB_MASK;
     if (
       this._writeTags[slot] === address - (low & 4088) &&
-      peek(this._words, this._generation) === this._view.generation
+      peekRacy(this._words, this._generation, POLL) === this._view.generation
     ) {
       setDataF64(this._f64, ((this._frames[slot] as number) >> 1) + ((low & 4095) >> 3), value);
     } else if ((low & 7) === 0) {

@@ -80,7 +80,8 @@ import {
 } from './board.ts';
 import { clearClocks } from './clocks.ts';
 import { numberLocation, Region, type RegionMemory } from './regions.ts';
-import { Aborted, Killed, type Recorded, type Scheduler } from './scheduler.ts';
+import type { Recorded } from './recorder.ts';
+import { Aborted, Killed, type Scheduler } from './scheduler.ts';
 
 /** A thread of the model in its Worker. */
 export class Actor {
@@ -147,7 +148,7 @@ export class Actor {
     }
     try {
       const over = scheduler.ended(status);
-      if (board[B_RECORDING] === 1) this.onRecorded(scheduler.recording);
+      if (board[B_RECORDING] === 1) this.onRecorded(scheduler.recorder.recorded);
       return over;
     } catch (error) {
       if (!(error instanceof Aborted)) throw error;
@@ -156,7 +157,7 @@ export class Actor {
   }
 
   private _unwound(): boolean {
-    if (this.scheduler.board[B_RECORDING] === 1) this.onRecorded(this.scheduler.recording);
+    if (this.scheduler.board[B_RECORDING] === 1) this.onRecorded(this.scheduler.recorder.recorded);
     return this.scheduler.unwound();
   }
 

@@ -4,9 +4,6 @@
  */
 import {
   B_ASLEEP,
-  B_CHANCE,
-  B_CHANGE_COUNT,
-  B_CHANGES,
   B_CLOCK,
   B_ENABLED,
   B_FAILED_THREAD,
@@ -19,7 +16,6 @@ import {
   B_PAUSED,
   B_POINTS,
   B_RACES,
-  B_RANDOM,
   B_RECORDING,
   B_REDUCE,
   B_REDUNDANT,
@@ -60,8 +56,6 @@ import {
   STATUS_PAUSED,
   STATUS_READY,
   STATUS_WAITING,
-  STRATEGY_PCT,
-  STRATEGY_RANDOM,
   STRATEGY_SCRIPT,
   T_COMMAND,
   T_DEADLINE,
@@ -70,7 +64,6 @@ import {
   T_KIND,
   T_OUTCOME,
   T_PARK,
-  T_PRIORITY,
   T_STARTED,
   T_STATUS,
   T_TICKET,
@@ -86,8 +79,11 @@ import {
   WHAT_POINT,
   WHAT_WRITE,
 } from './board.ts';
+import { chooseByChance, nextByChance } from './chance.ts';
 import { Clocks, orderAfter } from './clocks.ts';
+import { Recorder } from './recorder.ts';
 import { markDirty, numberLocation, Region, type RegionMemory } from './regions.ts';
+import { SpinWatch } from './spin.ts';
 
 /** Unwinds a thread whose execution is given up. */
 export class Aborted extends Error {}
@@ -102,24 +98,8 @@ const PLAIN = 4;
 const USER = 8;
 const BULK = 16;
 
-/** What an access was, for a report. */
-export interface Recorded {
-  readonly order: number;
-  readonly position: number;
-  readonly thread: number;
-  readonly kind: string;
-  /** Byte address, or 0 for what touches none. */
-  readonly address: number;
-  readonly bytes: number;
-  readonly before: number;
-  readonly value: number;
-  readonly expected: number;
-  readonly stack: string;
-}
-
 const IDLE_ROUNDS = 40;
 const PATIENCE = 3;
-const LONGEST_SPIN = 8;
 
 type Outcome = 'ok' | 'not-equal' | 'timed-out';
 
@@ -133,7 +113,7 @@ export class Scheduler {
   readonly me: number;
   readonly board: Int32Array;
   readonly names: readonly string[];
-  recording: Recorded[] = [];
+  readonly recorder: Recorder;
   private readonly _at: number;
   private readonly _text: Uint8Array;
   private readonly _locations: Int32Array;
@@ -157,14 +137,13 @@ export class Scheduler {
   private _region: Region | undefined;
   private _byte = 0;
   private _width = 4;
-  /* A spin is a short round of reads which finds the same values again and again. */
-  private readonly _spins = new Int32Array(LONGEST_SPIN + 1);
-  private readonly _recent = new Int32Array(16);
-  private _recentAt = 0;
+  private readonly _spin = new SpinWatch();
+  /** It pauses before its next access. */
   private _spinning = false;
 
   constructor(memory: BoardMemory, options: SchedulerOptions) {
     this.me = options.me;
+    this.recorder = new Recorder(options.me);
     this.names = options.names;
     this.board = new Int32Array(memory.board);
     this._text = new Uint8Array(memory.text);
@@ -200,9 +179,9 @@ export class Scheduler {
   begin(): void {
     this._mode = MODE_RUN;
     this._dead = false;
-    this._spins.fill(0);
+    this._spin.reset();
     this._spinning = false;
-    this.recording = [];
+    this.recorder.recorded = [];
     this.board[this._at + T_STARTED] = 1;
     if (this.board[B_ASLEEP] !== 0) this._awake();
   }
@@ -273,7 +252,7 @@ export class Scheduler {
     const from = region.base + byte;
     const to = page ? from + 4096 : from + this._width;
     const point = (what & PLAIN) === 0 || (what & BULK) !== 0 || board[B_POINTS] === 1;
-    const position = this._decide(from, to, kind, what, point);
+    const position = this._decide(from, to, what, point);
     if (kind === 'cas') {
       // Somebody else may have had a turn.
       if (((what & WRITE) !== 0) !== ((array as Int32Array)[index] === expected)) what ^= WRITE;
@@ -292,7 +271,7 @@ export class Scheduler {
     const region = this._region as Region;
     const byte = this._byte;
     const address = region.base + byte;
-    const position = this._decide(address, address + 4, 'wait', ATOMIC, true);
+    const position = this._decide(address, address + 4, ATOMIC, true);
     if (board[B_RECORDING] === 1) this._record('wait', position, address, 4, words, index, timeout, expected);
     this._perform('wait', region, byte, 4, ATOMIC, true, position, words, index);
     if (words[index] !== expected) return 'not-equal';
@@ -362,7 +341,7 @@ export class Scheduler {
     if (this._mode !== MODE_RUN) return;
     if (this._dead) throw new Killed();
     // An access that conflicts with everything: nothing is passed over by moving it.
-    const position = this._decide(0, NEVER, 'yield', WRITE, true);
+    const position = this._decide(0, NEVER, WRITE, true);
     this._trace(position, WHAT_WRITE | WHAT_POINT, 0);
   }
 
@@ -440,7 +419,7 @@ export class Scheduler {
   /* Decisions. */
 
   /** Where the schedule may change before an access to bytes [from, to). Returns the decision's position. */
-  private _decide(from: number, to: number, kind: string, what: number, point: boolean): number {
+  private _decide(from: number, to: number, what: number, point: boolean): number {
     const board = this.board;
     const position = board[B_STEP] as number;
     if (position >= (board[B_LIMIT] as number)) this._endless();
@@ -459,18 +438,18 @@ export class Scheduler {
           `the schedule asks for thread ${this.names[action]} at ${position}, which cannot run there`,
         );
       }
-      if (able) this._preempt(action, from, to, kind, what);
+      if (able) this._preempt(action, from, to, what);
     } else if (point && board[B_STRATEGY] !== STRATEGY_SCRIPT) {
-      const next = board[B_STRATEGY] === STRATEGY_PCT ? this._byPriority(position) : this._byChance();
+      const next = nextByChance(board, this.me, position);
       if (next !== this.me) {
         this._log(position, next);
-        this._preempt(next, from, to, kind, what);
+        this._preempt(next, from, to, what);
       }
     }
     return position;
   }
 
-  private _preempt(next: number, from: number, to: number, kind: string, what: number): void {
+  private _preempt(next: number, from: number, to: number, what: number): void {
     const board = this.board;
     const at = this._at;
     board[at + T_FROM] = from;
@@ -478,7 +457,6 @@ export class Scheduler {
     board[at + T_WRITES] = what & WRITE;
     if (board[B_REDUCE] === 1) board[B_ASLEEP] = (board[B_ASLEEP] as number) | (1 << this.me);
     if (board[B_RECORDING] === 1) this._note(`preempted:${next}`, 0);
-    void kind;
     this._handOver(next);
   }
 
@@ -553,8 +531,7 @@ export class Scheduler {
         }
         next = usual;
       }
-    } else if (board[B_STRATEGY] === STRATEGY_RANDOM) next = this._pick(awake);
-    else if (board[B_STRATEGY] === STRATEGY_PCT) next = this._highest(awake);
+    } else if (board[B_STRATEGY] !== STRATEGY_SCRIPT) next = chooseByChance(board, awake);
     if (next !== usual && board[B_STRATEGY] !== STRATEGY_SCRIPT) this._log(position, next);
     this._trace(position, WHAT_FREE | next, awake & ~(1 << next));
     return next;
@@ -651,7 +628,7 @@ export class Scheduler {
     board[this._at + T_STATUS] = STATUS_PAUSED;
     board[B_PAUSED] = (board[B_PAUSED] as number) | (1 << this.me);
     board[B_ENABLED] = (board[B_ENABLED] as number) & ~(1 << this.me);
-    this._spins.fill(0);
+    this._spin.reset();
     if (board[B_RECORDING] === 1) this._note('pause', 0);
     this._yield();
   }
@@ -664,53 +641,6 @@ export class Scheduler {
     board[SCRIPT + at * 2] = position;
     board[SCRIPT + at * 2 + 1] = next;
     board[B_SCRIPT_AT] = at + 1;
-  }
-
-  /* Random choices, the same in every run with the same seed. */
-
-  private _next(): number {
-    // xorshift32 (Marsaglia)
-    const board = this.board;
-    let x = board[B_RANDOM] as number;
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    board[B_RANDOM] = x;
-    return x >>> 0;
-  }
-
-  private _pick(mask: number): number {
-    let count = 0;
-    for (let bits = mask; bits !== 0; bits &= bits - 1) count++;
-    let skip = this._next() % count;
-    for (let t = 0; ; t++) if ((mask & (1 << t)) !== 0 && skip-- === 0) return t;
-  }
-
-  private _byChance(): number {
-    const board = this.board;
-    const others = (board[B_ENABLED] as number) & ~(1 << this.me);
-    if (others === 0 || (this._next() & 0xffff) >= (board[B_CHANCE] as number)) return this.me;
-    return this._pick(others);
-  }
-
-  /** PCT (Burckhardt and others 2010): the highest priority runs; at each of d - 1 random positions the running one's falls. */
-  private _byPriority(position: number): number {
-    const board = this.board;
-    for (let i = 0; i < (board[B_CHANGE_COUNT] as number); i++) {
-      if (board[B_CHANGES + i] === position) board[this._at + T_PRIORITY] = -1 - i;
-    }
-    return this._highest((board[B_ENABLED] as number) | (1 << this.me));
-  }
-
-  private _highest(mask: number): number {
-    const board = this.board;
-    let best = -1;
-    for (let t = 0; t < (board[B_THREADS] as number); t++) {
-      if ((mask & (1 << t)) === 0) continue;
-      if (best === -1 || (board[threadAt(t) + T_PRIORITY] as number) > (board[threadAt(best) + T_PRIORITY] as number))
-        best = t;
-    }
-    return best;
   }
 
   /* Performing. */
@@ -761,11 +691,14 @@ export class Scheduler {
     }
     this._trace(position, (write ? WHAT_WRITE : 0) | (point ? WHAT_POINT : 0), number);
     if (!write) {
-      this._watchSpin(kind, region.base + byte, array, index);
+      board[this._at + T_KIND] = region.base + byte;
+      const value = (array as unknown as Int32Array)[index] as number;
+      // It pauses before its next access: this one must be what it was announced as.
+      if (this._spin.read(kind, region.base + byte, value)) this._spinning = true;
       return;
     }
     if (kind === 'notify') return;
-    this._spins.fill(0);
+    this._spin.reset();
     board[B_IDLE] = 0;
     const paused = (board[B_PAUSED] as number) & ~(1 << me);
     if (paused !== 0) {
@@ -801,29 +734,6 @@ export class Scheduler {
     board[at + R_WHAT] = what | this.me;
     board[at + R_LOCATION] = location;
     board[at + R_OTHERS] = (board[B_ENABLED] as number) & ~(board[B_ASLEEP] as number) & ~(1 << this.me);
-  }
-
-  /** A thread which reads the same values over and over waits for another one, whether it says so or not. */
-  private _watchSpin(kind: string, address: number, array: ArrayBufferView, index: number): void {
-    this.board[this._at + T_KIND] = address;
-    const value = (array as unknown as Int32Array)[index] as number;
-    const low = typeof value === 'number' ? value | 0 : Number(value) | 0;
-    const hash = (Math.imul(address, 0x9e3779b1) ^ Math.imul(low, 0x85ebca6b) ^ kind.charCodeAt(0)) | 0;
-    const at = (this._recentAt + 1) & 15;
-    this._recentAt = at;
-    const spins = this._spins;
-    let spinning = false;
-    for (let period = 1; period <= LONGEST_SPIN; period++) {
-      if (this._recent[(at - period) & 15] === hash) {
-        const repeats = (spins[period] as number) + 1;
-        spins[period] = repeats;
-        if (repeats >= period * 3) spinning = true;
-      } else spins[period] = 0;
-    }
-    this._recent[at] = hash;
-    if (!spinning) return;
-    spins.fill(0);
-    this._spinning = true; // it pauses before its next access: this one must be what it was announced as
   }
 
   private _race(kind: string, rival: number, address: number, position: number): never {
@@ -908,26 +818,10 @@ export class Scheduler {
     expected: number,
   ): void {
     const before = Number((array as unknown as Int32Array)[index]);
-    const order = this.board[B_TRACE] as number;
-    const stack = new Error('at').stack ?? '';
-    this.recording.push({ order, position, thread: this.me, kind, address, bytes, before, value, expected, stack });
+    this.recorder.access(this.board[B_TRACE] as number, position, kind, address, bytes, before, value, expected);
   }
 
   private _note(kind: string, address: number): void {
-    const order = this.board[B_TRACE] as number;
-    const position = this.board[B_STEP] as number;
-    const stack = new Error('at').stack ?? '';
-    this.recording.push({
-      order,
-      position,
-      thread: this.me,
-      kind,
-      address,
-      bytes: 0,
-      before: 0,
-      value: 0,
-      expected: 0,
-      stack,
-    });
+    this.recorder.note(this.board[B_TRACE] as number, this.board[B_STEP] as number, kind, address);
   }
 }

@@ -1,1 +1,3 @@
-export function installTransform(): void { throw new Error('not there yet'); }
+export function installTransform(): void {
+  throw new Error('not there yet');
+}

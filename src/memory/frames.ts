@@ -2,7 +2,7 @@
  * Frames: the pool under one lock, a private cache per cpu. Frame 0 is the shared zero page and is never handed out, so a pfn
  * of 0 says "none".
  */
-import { cas, fillData, load, moveData, peek, poke, setBytes, store } from '#atomics';
+import { cas, fillData, load, moveData, peek, peekRacy, poke, pokeRacy, setBytes, store } from '#atomics';
 import { oops } from '../base/assert.ts';
 import type { PageRef, Pfn } from '../base/brands.ts';
 import { PAGE_SIZE } from '../base/limits.ts';
@@ -29,6 +29,7 @@ import type { Regions } from './regions.ts';
 
 export const ZERO_PFN: Pfn = 0 as Pfn;
 const NO_FRAME: Pfn = 0 as Pfn;
+const POOL_HINT = 'how full the pool is decides when to reclaim, not whether a frame is free';
 const ZEROES: Uint8Array = new Uint8Array(PAGE_SIZE);
 
 export class Frames {
@@ -103,7 +104,8 @@ export class Frames {
 
   /** Frames in the pool; those in cpus' caches are not counted. A hint. */
   poolFree(): number {
-    return peek(this._cpu.words, FRAME_FREE) + (this.total - peek(this._cpu.words, FRAME_BUMP));
+    const { words } = this._cpu;
+    return peekRacy(words, FRAME_FREE, POOL_HINT) + (this.total - peekRacy(words, FRAME_BUMP, POOL_HINT));
   }
 
   /** Whether word `at` is the lock over the pool. */
@@ -196,7 +198,7 @@ export class Frames {
       poke(words, FRAME_HEAD, peek(words, page + P_LINK));
       this._cache[taken++] = head;
     }
-    poke(words, FRAME_FREE, peek(words, FRAME_FREE) - taken);
+    pokeRacy(words, FRAME_FREE, peek(words, FRAME_FREE) - taken, POOL_HINT);
     for (let fresh = peek(words, FRAME_BUMP); fresh < this.total && taken < want; fresh++) {
       poke(words, this.pageOf(fresh as Pfn) + P_STATE, ownedBy(CACHED, this._cpu.tag));
       store(words, FRAME_BUMP, fresh + 1);
@@ -219,7 +221,7 @@ export class Frames {
       poke(words, page + P_LINK, peek(words, FRAME_HEAD));
       poke(words, FRAME_HEAD, pfn);
     }
-    poke(words, FRAME_FREE, peek(words, FRAME_FREE) + count);
+    pokeRacy(words, FRAME_FREE, peek(words, FRAME_FREE) + count, POOL_HINT);
     spinUnlock(this._cpu, FRAME_LOCK);
   }
 
@@ -237,6 +239,6 @@ export class Frames {
       free++;
     }
     poke(words, FRAME_HEAD, head);
-    poke(words, FRAME_FREE, free);
+    pokeRacy(words, FRAME_FREE, free, POOL_HINT);
   }
 }

@@ -4,7 +4,7 @@
  *
  * Every record begins with `state` (see ownership.ts) and `link` (free list, retire list).
  */
-import { add, cas, peek, poke } from '#atomics';
+import { add, cas, peek, poke, store } from '#atomics';
 import { oops } from '../base/assert.ts';
 import { VmError } from '../base/errors.ts';
 import { MAGAZINE } from '../base/tunables.ts';
@@ -61,6 +61,16 @@ export class Slab {
   /** The record can be reached by others from now on. */
   publish(record: number): void {
     poke(this._cpu.words, record + R_STATE, LIVE);
+  }
+
+  /** The same, where another thread may have taken the record out again already: then it is no longer this cpu's to name. */
+  publishUnlocked(record: number): void {
+    cas(this._cpu.words, record + R_STATE, ownedBy(OWNED, this._cpu.tag), LIVE); // pairs with markRetiredUnlocked
+  }
+
+  /** The same as markRetired, against a thread in `publishUnlocked`. */
+  markRetiredUnlocked(record: number): void {
+    store(this._cpu.words, record + R_STATE, ownedBy(RETIRED, this._cpu.tag));
   }
 
   /** The record is unhooked and waits for a grace period in this cpu's list. */

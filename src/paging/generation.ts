@@ -3,12 +3,12 @@
  * generation before anything they reach is reused; a thread that finds it changed looks into the ring and drops only what
  * overlaps, or everything when the ring has moved on.
  */
-import { add, cas, load, peekF64, pokeF64, store } from '#atomics';
+import { add, cas, load, store } from '#atomics';
 import type { MmRef, Vpn } from '../base/brands.ts';
 import { FLUSH_RING, FLUSH_RING_MASK } from '../base/tunables.ts';
 import type { Cpu } from '../sync/cpu.ts';
 import { COUNTER } from '../trace/counters.ts';
-import { MM_GENERATION, MM_RING, RING_END, RING_ENTRY_WORDS, RING_STAMP, RING_START } from './mm.layout.ts';
+import { MM_GENERATION, MM_RING, RING_ENTRY_WORDS, RING_FIRST, RING_PAGES, RING_STAMP } from './mm.layout.ts';
 import type { Tlb } from './tlb.ts';
 
 /**
@@ -16,6 +16,7 @@ import type { Tlb } from './tlb.ts';
  * was writing when it died.)
  */
 const BEING_WRITTEN = -0x80000000;
+const MOST_PAGES = 0x7fffffff;
 
 /** Announces that translations of [start, end) are stale. Requires: they are already out of the tables. */
 export function bumpGeneration(cpu: Cpu, mm: MmRef, start: Vpn, end: Vpn): void {
@@ -26,8 +27,8 @@ export function bumpGeneration(cpu: Cpu, mm: MmRef, start: Vpn, end: Vpn): void 
   const seen = load(cpu.words, entry + RING_STAMP);
   if (seen === BEING_WRITTEN || ((generation - seen) | 0) <= 0) return;
   if (cas(cpu.words, entry + RING_STAMP, seen, BEING_WRITTEN) !== seen) return;
-  pokeF64(cpu.floats, (entry + RING_START) >> 1, start);
-  pokeF64(cpu.floats, (entry + RING_END) >> 1, end);
+  store(cpu.words, entry + RING_FIRST, start | 0);
+  store(cpu.words, entry + RING_PAGES, Math.min(end - start, MOST_PAGES));
   // Last: a reader that finds the stamp finds the range. The one generation that looks like a claim must not stay one.
   store(cpu.words, entry + RING_STAMP, generation === BEING_WRITTEN ? (generation - FLUSH_RING) | 0 : generation);
 }
@@ -47,13 +48,13 @@ export function catchUp(cpu: Cpu, mm: MmRef, tlb: Tlb, from: number, to: number)
   for (let generation = (from + 1) | 0; ((to - generation) | 0) >= 0; generation = (generation + 1) | 0) {
     const entry = ringEntry(mm, generation);
     const stamped = load(cpu.words, entry + RING_STAMP) === generation;
-    const start = peekF64(cpu.floats, (entry + RING_START) >> 1);
-    const end = peekF64(cpu.floats, (entry + RING_END) >> 1);
+    const first = load(cpu.words, entry + RING_FIRST);
+    const pages = load(cpu.words, entry + RING_PAGES);
     if (!stamped || load(cpu.words, entry + RING_STAMP) !== generation) {
       flushAll(cpu, tlb);
       return;
     }
-    tlb.flushRange(start as Vpn, end as Vpn);
+    tlb.flushRange(first, pages);
   }
   cpu.count(COUNTER['tlb.range-flushes']);
 }

@@ -4,7 +4,7 @@
  * ```
  *   0 state  serial            16 tree root        32 tree lock
  *  48 mmap_lock (rwsem)        64 generation       80 top table
- *  96 bookkeeping              128 flush ring: 16 x 6 words
+ *  96 bookkeeping              128 flush ring: 16 x 4 words
  * ```
  */
 export const MM_STATE = 0;
@@ -27,11 +27,12 @@ export const MM_SEQUENCE = 100;
 /** Limit on mapped pages (RLIMIT_AS), Float64, 0 = none. Written once. */
 export const MM_LIMIT_PAGES = 102;
 export const MM_RING = 128;
-export const RING_ENTRY_WORDS = 6;
+export const RING_ENTRY_WORDS = 4;
 /* A ring entry: the stamp is the generation it describes, written last. */
 export const RING_STAMP = 0;
-export const RING_START = 2;
-export const RING_END = 4;
+/** Low 32 bits of the first page's number, and the number of pages (2^31 - 1 for more). Atomics: readers race with the next writer. */
+export const RING_FIRST = 1;
+export const RING_PAGES = 2;
 
 export const MM_FREE = 0;
 export const MM_LIVE = 1;

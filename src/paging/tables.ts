@@ -135,7 +135,7 @@ export class Tables {
     this.lockLeaf(leaf);
     const empty = this.used(leaf) === 0 && this.isHooked(leaf);
     if (empty) {
-      this._slab.markRetired(leaf); // first, so that an unhooked leaf is in somebody's hands
+      this._slab.markRetiredUnlocked(leaf); // first, so that an unhooked leaf is in somebody's hands
       store(this._words, peek(this._words, leaf + T_PARENT), 0); // pairs with isHooked in a fault's commit
     }
     this.unlockLeaf(leaf);
@@ -205,7 +205,7 @@ export class Tables {
     const table = this._make(mm, level, (vpn - (vpn % span)) as Vpn, entry);
     const found = cas(this._words, entry, 0, table); // publishes; pairs with leafFor's loads
     if (found === 0) {
-      this._slab.publish(table);
+      this._slab.publishUnlocked(table); // whoever found it empty meanwhile may be tearing it down
       return table;
     }
     this._slab.free(table);

@@ -28,15 +28,16 @@ export class Tlb {
     this.writeTags.fill(EMPTY);
   }
 
-  /** Drops the translations of [start, end). */
-  flushRange(start: Vpn, end: Vpn): void {
-    if (end - start >= TLB_ENTRIES) {
+  /** Drops the translations of `pages` pages from `first` on, of whose numbers the low 32 bits count; EMPTY may match page 0. */
+  flushRange(first: number, pages: number): void {
+    if (pages >= TLB_ENTRIES) {
       this.flush();
       return;
     }
-    for (let vpn: number = start; vpn < end; vpn++) {
-      const slot = vpn & TLB_MASK;
-      if (this.readTags[slot] !== vpn * PAGE_SIZE) continue;
+    for (let i = 0; i < pages; i++) {
+      const low = (first + i) | 0;
+      const slot = low & TLB_MASK;
+      if ((((this.readTags[slot] as number) / PAGE_SIZE) | 0) !== low) continue;
       this.readTags[slot] = EMPTY;
       this.writeTags[slot] = EMPTY;
     }

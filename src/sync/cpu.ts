@@ -2,7 +2,7 @@
  * One attached thread, as the thread itself sees it: the shared words, its slot, and what only it knows (how deep it is in
  * sections and locks, whether it may block).
  */
-import { add, cas, fillWords, load, now, peek, peekF64, poke, pokeF64, store, wait } from '#atomics';
+import { add, cas, fillWords, load, now, peek, peekF64, peekRacyF64, poke, pokeRacyF64, store, wait } from '#atomics';
 import { oops } from '../base/assert.ts';
 import { Oops, VmError } from '../base/errors.ts';
 import { MAX_CPUS } from '../base/limits.ts';
@@ -27,6 +27,8 @@ import {
   H_SHARED,
   H_STALL_MS,
 } from './control.layout.ts';
+
+const STATISTIC = 'a statistic: one writer, and a reader may see it late';
 
 export class Cpu {
   readonly words: Int32Array;
@@ -61,12 +63,15 @@ export class Cpu {
     this.ioLimit = peek(words, H_IO_MS);
   }
 
+  // What others read of it is a statistic: exact for the cpu itself, a little late for others.
   count(counter: number): void {
-    pokeF64(this.floats, this.counters + counter, peekF64(this.floats, this.counters + counter) + 1);
+    const { floats, counters } = this;
+    pokeRacyF64(floats, counters + counter, peekF64(floats, counters + counter) + 1, STATISTIC);
   }
 
   countMany(counter: number, amount: number): void {
-    pokeF64(this.floats, this.counters + counter, peekF64(this.floats, this.counters + counter) + amount);
+    const { floats, counters } = this;
+    pokeRacyF64(floats, counters + counter, peekF64(floats, counters + counter) + amount, STATISTIC);
   }
 
   /** Adds a wait that began at `since` (see `now`) to histogram `which`. */
@@ -88,7 +93,7 @@ export class Cpu {
 
 export function readCounter(words: Int32Array, floats: Float64Array, cpu: number, index: number): number {
   if (cpu >= peek(words, CPUS_USED)) return 0;
-  return peekF64(floats, ((cpuSlot(cpu) + C_COUNTERS) >> 1) + index);
+  return peekRacyF64(floats, ((cpuSlot(cpu) + C_COUNTERS) >> 1) + index, STATISTIC);
 }
 
 /** Takes a free slot. `thread` is the host's id for the thread, for `machine.watch`. */

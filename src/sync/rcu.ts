@@ -11,18 +11,13 @@
  * outlive. Under memory pressure any cpu may free any cpu's list. Objects are linked through a word of their own, so a list
  * has no capacity to run out of.
  */
-import { cas, load, notify, now, pause, peek, poke, store, wait } from '#atomics';
+import { cas, load, notify, now, pause, peek, peekRacy, poke, pokeRacy, store, wait } from '#atomics';
 import { DEV } from '#dev';
 import { mightSleep, sectionEntered, sectionLeft } from '#lockdep';
 import { oops } from '../base/assert.ts';
 import { VmError } from '../base/errors.ts';
 import { MAX_CPUS } from '../base/limits.ts';
-import {
-  GRACE_SPINS_BEFORE_NUDGE,
-  GRACE_SPINS_BEFORE_WAIT,
-  RETIRE_BACKLOG,
-  RETIRE_BATCH,
-} from '../base/tunables.ts';
+import { GRACE_SPINS_BEFORE_NUDGE, GRACE_SPINS_BEFORE_WAIT, RETIRE_BACKLOG, RETIRE_BATCH } from '../base/tunables.ts';
 import { COUNTER } from '../trace/counters.ts';
 import {
   C_RETIRE_FREEING,
@@ -83,8 +78,7 @@ export interface RetiredChain {
 
 /** Longest that a layout call waits, after it is done, for the records that it has retired. */
 const BACKLOG_WAIT_MS = 50;
-
-
+const NUDGE_HINT = 'which space to nudge: a wrong one costs somebody a look, and the wait goes on';
 
 /** A section in which nothing is translated. */
 class Walk implements SectionClient {
@@ -134,7 +128,7 @@ export class Rcu {
     }
     if (client.sectionDepth++ === 0) {
       this._entered.push(client);
-      poke(this.cpu.words, this.cpu.base + C_SECTION_MM, client.sectionMm);
+      pokeRacy(this.cpu.words, this.cpu.base + C_SECTION_MM, client.sectionMm, NUDGE_HINT);
       client.revalidate();
     }
   }
@@ -282,7 +276,7 @@ export class Rcu {
   }
 
   private _nudgeCpu(id: number): void {
-    const mm = peek(this.cpu.words, cpuSlot(id) + C_SECTION_MM);
+    const mm = peekRacy(this.cpu.words, cpuSlot(id) + C_SECTION_MM, NUDGE_HINT);
     if (mm !== 0) this.nudge(mm);
   }
 

@@ -121,7 +121,7 @@ export class VmaTable {
   isAwaited(v: VmaRef): boolean {
     const words = this._words;
     const used = load(words, CPUS_USED);
-    for (let id = 0; id < used; id++) if (peek(words, cpuSlot(id) + C_REF_VMA) === v) return true;
+    for (let id = 0; id < used; id++) if (load(words, cpuSlot(id) + C_REF_VMA) === v) return true;
     return false;
   }
 

@@ -4,7 +4,7 @@ import type { MmRef, TableRef, Vpn } from '../../src/base/brands.ts';
 import { FLUSH_RING } from '../../src/base/tunables.ts';
 import { MAP_FIXED_NOREPLACE, MAP_PRIVATE, PROT_READ, registerBacking, type Space } from '../../src/index.ts';
 import { ringEntry } from '../../src/paging/generation.ts';
-import { MM_GENERATION, RING_STAMP, RING_START } from '../../src/paging/mm.layout.ts';
+import { MM_GENERATION, RING_FIRST, RING_STAMP } from '../../src/paging/mm.layout.ts';
 import { LEAF_PAGES, T_LOCK, T_USED } from '../../src/paging/table.layout.ts';
 import { ANON, anotherCpu, BASE, P, peekAt, RW } from '../stress/kill/world.ts';
 import { interleave, makeCast, outcome, waitedFor } from './cast.ts';
@@ -114,8 +114,7 @@ export function bumpOvertakenByRound(): { rounds: number; during: number | strin
   interleave(
     () => slow.store32(written, 1),
     {
-      before: (kind, array, index) =>
-        kind === 'poke' && array instanceof Float64Array && index === (entry + RING_START) >> 1,
+      before: (kind, array, index) => kind === 'store' && array instanceof Int32Array && index === entry + RING_FIRST,
       meanwhile: () => {
         for (let i = 1; i < FLUSH_RING; i++) mapper.mprotect(kept, P, RW);
         reader.load32(gone);

@@ -1,0 +1,64 @@
+/** Decisions by chance: random walks and PCT. All state is on the board, so a seed gives the same schedule again. */
+import {
+  B_CHANCE,
+  B_CHANGE_COUNT,
+  B_CHANGES,
+  B_ENABLED,
+  B_RANDOM,
+  B_STRATEGY,
+  B_THREADS,
+  STRATEGY_PCT,
+  T_PRIORITY,
+  threadAt,
+} from './board.ts';
+
+/** Who performs the next access, where thread `me` would. */
+export function nextByChance(board: Int32Array, me: number, position: number): number {
+  if (board[B_STRATEGY] === STRATEGY_PCT) return byPriority(board, me, position);
+  const others = (board[B_ENABLED] as number) & ~(1 << me);
+  if (others === 0 || (next(board) & 0xffff) >= (board[B_CHANCE] as number)) return me;
+  return pick(board, others);
+}
+
+/** Who goes on when the running thread cannot. */
+export function chooseByChance(board: Int32Array, enabled: number): number {
+  return board[B_STRATEGY] === STRATEGY_PCT ? highest(board, enabled) : pick(board, enabled);
+}
+
+/** xorshift32 (Marsaglia 2003). */
+function next(board: Int32Array): number {
+  let x = board[B_RANDOM] as number;
+  x ^= x << 13;
+  x ^= x >>> 17;
+  x ^= x << 5;
+  board[B_RANDOM] = x;
+  return x >>> 0;
+}
+
+function pick(board: Int32Array, mask: number): number {
+  let count = 0;
+  for (let bits = mask; bits !== 0; bits &= bits - 1) count++;
+  let skip = next(board) % count;
+  for (let t = 0; ; t++) if ((mask & (1 << t)) !== 0 && skip-- === 0) return t;
+}
+
+/**
+ * PCT (Burckhardt, Kothari, Musuvathi, Nagarakatte 2010): the highest priority runs; at each of d - 1 random positions the running
+ * thread's falls below all others.
+ */
+function byPriority(board: Int32Array, me: number, position: number): number {
+  for (let i = 0; i < (board[B_CHANGE_COUNT] as number); i++) {
+    if (board[B_CHANGES + i] === position) board[threadAt(me) + T_PRIORITY] = -1 - i;
+  }
+  return highest(board, (board[B_ENABLED] as number) | (1 << me));
+}
+
+function highest(board: Int32Array, mask: number): number {
+  let best = -1;
+  for (let t = 0; t < (board[B_THREADS] as number); t++) {
+    if ((mask & (1 << t)) === 0) continue;
+    if (best === -1 || (board[threadAt(t) + T_PRIORITY] as number) > (board[threadAt(best) + T_PRIORITY] as number))
+      best = t;
+  }
+  return best;
+}
