@@ -79,8 +79,8 @@ import {
   WHAT_WRITE,
 } from './board.ts';
 import { clearClocks } from './clocks.ts';
-import { numberLocation, Region, type RegionMemory } from './regions.ts';
 import type { Recorded } from './recorder.ts';
+import { numberLocation, Region, type RegionMemory } from './regions.ts';
 import { Aborted, Killed, type Scheduler } from './scheduler.ts';
 
 /** A thread of the model in its Worker. */

@@ -2,11 +2,14 @@
  * What the models of the memory manager share: a small machine, made once, and hands on it for each thread and execution. A
  * modelled thread is a cpu of its own, attached anew before each execution.
  */
+import type { MmRef, Pfn, Vpn } from '../../src/base/brands.ts';
+import { VPN_LIMIT } from '../../src/base/limits.ts';
 import {
   createMachine,
   type DesignName,
   type FileHandle,
   MAP_ANONYMOUS,
+  MAP_FIXED_NOREPLACE,
   MAP_PRIVATE,
   PAGE_SIZE,
   PROT_READ,
@@ -17,8 +20,14 @@ import {
   type SpaceHandle,
 } from '../../src/index.ts';
 import { Machine, type MachineHandle } from '../../src/machine.ts';
+import { LIVE, OWNED, stateKind } from '../../src/memory/ownership.ts';
+import { P_LOCK, P_MAPPING, P_STATE } from '../../src/memory/page.layout.ts';
+import { PTE_WRITE, PTE_ZAPPED, ptePfn } from '../../src/paging/pte.ts';
+import { LEAF_PAGES } from '../../src/paging/table.layout.ts';
 import { fillData } from '../../src/sync/atomics.checked.ts';
-import { H_ID_HIGH, H_ID_LOW } from '../../src/sync/control.layout.ts';
+import { CONTROL_END, FRAME_BUMP, H_ID_HIGH, H_ID_LOW, LOCKDEP } from '../../src/sync/control.layout.ts';
+import type { Model } from '../model.ts';
+import { describeFrames, describeMachine } from '../naming/machine.ts';
 
 export const P: number = PAGE_SIZE;
 export const RW: number = PROT_READ | PROT_WRITE;
@@ -60,10 +69,83 @@ export function anotherCpu(handle: MachineHandle): Machine {
   return new Machine(handle, `${words[H_ID_LOW]}:${words[H_ID_HIGH]}`);
 }
 
+/** Maps `pages` pages of private anonymous memory at `address`. */
+export function mapAnon(space: Space, address: number, pages: number): void {
+  space.mmap({ addr: address, length: pages * P, prot: RW, flags: ANON | MAP_FIXED_NOREPLACE });
+}
+
 /** For `prepare`. */
 export function hands(world: World): Hands {
   const machine = anotherCpu(world.machine);
   return { machine, space: machine.attachSpace(world.space) };
+}
+
+/** Lockdep's own notes are not part of what is explored. */
+export const ignoreLockdep = (): readonly (readonly [number, number, number])[] => [[0, LOCKDEP * 4, CONTROL_END * 4]];
+
+/** The meaning of a word of a world: its machine's control memory is the first buffer, the frames are the second. */
+export function describeWorld(world: World, buffer: number, byte: number): string | undefined {
+  if (buffer === 1) return describeFrames(byte);
+  return buffer === 0 ? describeMachine(world.machine.control as SharedArrayBuffer)(byte) : undefined;
+}
+
+/** What every model of a machine has. */
+export function machineModel<Shared extends World>(
+  model: Omit<Model<Shared>, 'describe' | 'ignore'> & Partial<Pick<Model<Shared>, 'describe' | 'ignore'>>,
+): Model<Shared> {
+  return { describe: describeWorld, ignore: ignoreLockdep, ...model };
+}
+
+/**
+ * What must hold of a world in which nobody is at work: every present PTE belongs to a VMA and its frame is live, each private page
+ * has one PTE, no record is in anybody's hands, nothing live is out of reach (I5, I8, I26). Throws. Retired records may wait.
+ */
+export function audit(world: World): void {
+  const { machine, space } = hands(world);
+  const k = machine.kernel;
+  const layout = space.maps();
+  const mapped = new Map<number, number>();
+  const problems: string[] = [];
+  k.rcu.walking(() => {
+    k.tables.forEachLeaf(world.space.space as MmRef, 0 as Vpn, VPN_LIMIT as Vpn, (leaf, from) => {
+      const first = from - (from % LEAF_PAGES);
+      let used = 0;
+      for (let i = 0; i < LEAF_PAGES; i++) {
+        const pte = k.words[k.tables.entries(leaf) + i] as number;
+        if (pte === 0) continue;
+        used++;
+        const address = (first + i) * P;
+        const at = address.toString(16);
+        if ((pte & PTE_ZAPPED) !== 0) problems.push(`the PTE of ${at} is left zapped`);
+        const vma = layout.find(({ start, end }) => address >= start && address < end);
+        if (vma === undefined) problems.push(`a PTE in a hole, at ${at}`);
+        else if ((pte & PTE_WRITE) !== 0 && (vma.prot & PROT_WRITE) === 0)
+          problems.push(`a writable PTE in a read-only mapping, at ${at}`);
+        const pfn = ptePfn(pte);
+        if (pfn !== 0) mapped.set(pfn, (mapped.get(pfn) ?? 0) + 1);
+      }
+      if (used !== k.tables.used(leaf))
+        problems.push(`leaf of ${(first * P).toString(16)}: ${k.tables.used(leaf)} entries counted, ${used} there`);
+    });
+  });
+  const bump = k.words[FRAME_BUMP] as number;
+  for (let pfn = 1; pfn < bump; pfn++) {
+    const page = k.frames.pageOf(pfn as Pfn);
+    const state = stateKind(k.words[page + P_STATE] as number);
+    const uses = mapped.get(pfn) ?? 0;
+    const cached = k.words[page + P_MAPPING] !== 0;
+    if (state === OWNED) problems.push(`frame ${pfn} is in somebody's hands`);
+    if (uses > 0 && state !== LIVE) problems.push(`frame ${pfn} is mapped but not live`);
+    if (uses > 1 && !cached) problems.push(`frame ${pfn} is mapped ${uses} times`);
+    if (state === LIVE && uses === 0 && !cached) problems.push(`frame ${pfn} is lost`);
+    if (k.words[page + P_LOCK] !== 0) problems.push(`the page lock of frame ${pfn} is held`);
+  }
+  const census = machine.census();
+  for (const pool of ['vma', 'node', 'table', 'rmap'] as const) {
+    if (census[pool].owned !== 0) problems.push(`${pool}: ${census[pool].owned} in somebody's hands`);
+  }
+  if (census.vma.live !== census.mappings) problems.push(`${census.vma.live} live VMAs, ${census.mappings} mappings`);
+  if (problems.length > 0) throw new Error(problems.join('; '));
 }
 
 /** The word at `address`, or the reason of the SEGV. */

@@ -2,7 +2,7 @@
  * Carrying out a layout plan: the tree lock is held from the load of the root to the last word of the commit, so that at any
  * instant outside it the tree and the detached marks agree.
  */
-import { load, peek, peekF64, poke, pokeF64 } from '#atomics';
+import { load, peek, peekF64, poke, pokeF64, store } from '#atomics';
 import { assertRule } from '../base/assert.ts';
 import type { MmRef, NodeRef, VmaRef } from '../base/brands.ts';
 import { MM_MAP_COUNT, MM_MAPPED_PAGES, MM_ROOT, MM_SEQUENCE, MM_TREE_LOCK } from '../paging/mm.layout.ts';
@@ -61,7 +61,7 @@ export function settleLayout(k: Kernel, mm: MmRef, deadTag: number): void {
   for (const v of vmas) pages += k.vmas.pages(v);
   poke(k.words, mm + MM_MAP_COUNT, vmas.length);
   pokeF64(k.floats, (mm + MM_MAPPED_PAGES) >> 1, pages);
-  poke(k.words, mm + MM_SEQUENCE, (peek(k.words, mm + MM_SEQUENCE) + 1) | 0);
+  store(k.words, mm + MM_SEQUENCE, (peek(k.words, mm + MM_SEQUENCE) + 1) | 0); // pairs with the load in Space.sequence
 }
 
 /** Pages that a plan adds to the space. */
@@ -83,5 +83,5 @@ function account(k: Kernel, mm: MmRef, plan: LayoutPlan): void {
   poke(words, mm + MM_MAP_COUNT, count);
   const pages = (mm + MM_MAPPED_PAGES) >> 1;
   pokeF64(floats, pages, peekF64(floats, pages) + pagesAdded(k, plan));
-  poke(words, mm + MM_SEQUENCE, (peek(words, mm + MM_SEQUENCE) + 1) | 0);
+  store(words, mm + MM_SEQUENCE, (peek(words, mm + MM_SEQUENCE) + 1) | 0); // pairs with the load in Space.sequence
 }

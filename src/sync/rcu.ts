@@ -11,7 +11,7 @@
  * outlive. Under memory pressure any cpu may free any cpu's list. Objects are linked through a word of their own, so a list
  * has no capacity to run out of.
  */
-import { cas, load, notify, now, pause, peek, peekRacy, poke, pokeRacy, store, wait } from '#atomics';
+import { add, cas, load, notify, now, pause, peek, peekRacy, poke, pokeRacy, store, wait } from '#atomics';
 import { DEV } from '#dev';
 import { mightSleep, sectionEntered, sectionLeft } from '#lockdep';
 import { oops } from '../base/assert.ts';
@@ -78,6 +78,8 @@ export interface RetiredChain {
 
 /** Longest that a layout call waits, after it is done, for the records that it has retired. */
 const BACKLOG_WAIT_MS = 50;
+const WAITERS_HINT =
+  'missed, a waiter for a grace period sleeps to its limit of a millisecond; its count outlives a dead waiter';
 const NUDGE_HINT = 'which space to nudge: a wrong one costs somebody a look, and the wait goes on';
 
 /** A section in which nothing is translated. */
@@ -210,7 +212,7 @@ export class Rcu {
     const { words, base } = this.cpu;
     store(words, base + C_SLOT, 0);
     this.sectionSerial++;
-    if (peek(words, GRACE_WAITERS) !== 0) this._wakeWaiters();
+    if (peekRacy(words, GRACE_WAITERS, WAITERS_HINT) !== 0) this._wakeWaiters();
   }
 
   private _wakeWaiters(): void {
@@ -259,20 +261,21 @@ export class Rcu {
     for (let spins = 0; blocker !== -1; spins++) {
       if (spins % GRACE_SPINS_BEFORE_NUDGE === GRACE_SPINS_BEFORE_NUDGE - 1) this._nudgeCpu(blocker);
       if (spins < GRACE_SPINS_BEFORE_WAIT) pause();
-      else this._sleep(Math.min(1, 0.05 * (spins - GRACE_SPINS_BEFORE_WAIT + 1)));
+      else this._sleep(tag, Math.min(1, 0.05 * (spins - GRACE_SPINS_BEFORE_WAIT + 1)));
       if (spins > GRACE_SPINS_BEFORE_WAIT && now() - since > limit) return blocker;
       blocker = this._blocker(tag);
     }
     return -1;
   }
 
-  private _sleep(milliseconds: number): void {
+  private _sleep(tag: number, milliseconds: number): void {
     const { cpu } = this;
     if (!cpu.canBlock) return; // it spins: sections are short, and what it waits for has changed already
     const seen = load(cpu.words, GRACE);
-    store(cpu.words, GRACE_WAITERS, 1);
-    wait(cpu.words, GRACE, seen, milliseconds);
-    store(cpu.words, GRACE_WAITERS, 0);
+    add(cpu.words, GRACE_WAITERS, 1);
+    // Whoever leaves its section from here on sees that somebody waits.
+    if (this._blocker(tag) !== -1) wait(cpu.words, GRACE, seen, milliseconds);
+    add(cpu.words, GRACE_WAITERS, -1);
   }
 
   private _nudgeCpu(id: number): void {

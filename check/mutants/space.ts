@@ -1,0 +1,366 @@
+/** Wrong versions of layout changes and faults. The names in brackets are the checks of the design's abstract models. */
+import type { Mutant } from './mutant.ts';
+
+const UNMAP = 'src/space/unmap.ts';
+const COMMIT = 'src/fault/commit.ts';
+
+const notDetached: Mutant['edits'] = [{ file: UNMAP, find: '  detach(k, inside, DETACHED_UNMAPPED);\n', replace: '' }];
+const detachedNotChecked: Mutant['edits'] = [
+  {
+    file: COMMIT,
+    find: 'if (vmas.detachedReason(f.vma) === 0) return true;',
+    replace: 'if (f.vma !== NONE) return true;',
+  },
+];
+const pteNotCompared: Mutant['edits'] = [
+  { file: COMMIT, find: 'load(words, entryIn(f, leaf)) !== seen', replace: 'load(words, entryIn(f, leaf)) === -1' },
+];
+const noBumpInZap: Mutant['edits'] = [
+  { file: 'src/space/zap.ts', find: '  bumpGeneration(k.cpu, mm, start, end);\n', replace: '' },
+];
+
+export const spaceMutants: readonly Mutant[] = [
+  {
+    id: 'munmap-fault/never-detached',
+    model: 'munmap-fault',
+    why: 'munmap does not mark the VMA detached [A3]: a fault that looked it up installs a page behind the zap.',
+    edits: notDetached,
+    fails: /a PTE in a hole|frame \d+ is/,
+  },
+  {
+    id: 'munmap-fault/detached-not-checked',
+    model: 'munmap-fault',
+    why: 'The fault does not look at `detached` under the leaf lock [A3].',
+    edits: detachedNotChecked,
+    fails: /a PTE in a hole|frame \d+ is/,
+  },
+  {
+    id: 'munmap-fault/zap-before-detach',
+    model: 'munmap-fault',
+    why: 'The PTEs are zapped before the VMA is detached: a fault in between installs a page that nobody zaps.',
+    edits: [
+      { file: UNMAP, find: '  detach(k, inside, DETACHED_UNMAPPED);\n', replace: '' },
+      {
+        file: UNMAP,
+        find: '  lockTree(k, mm);\n  try {\n    commit(k, mm, plan, edit);\n  } finally {',
+        replace:
+          '  detach(k, inside, DETACHED_UNMAPPED);\n  lockTree(k, mm);\n  try {\n    commit(k, mm, plan, edit);\n  } finally {',
+      },
+    ],
+    fails: /a PTE in a hole|frame \d+ is/,
+  },
+  {
+    id: 'munmap-fault/detached-read-plain',
+    model: 'munmap-fault',
+    why: '`detached` is read without Atomics [A4]: nothing orders the read after the zap.',
+    edits: [
+      {
+        file: 'src/vma/vma-table.ts',
+        find: 'return load(this._words, v + V_DETACHED);',
+        replace: 'return peek(this._words, v + V_DETACHED);',
+      },
+    ],
+    fails: /data race on .*detached/,
+  },
+  {
+    id: 'munmap-two-faults/detached-not-checked',
+    model: 'munmap-two-faults',
+    why: 'The same as munmap-fault/detached-not-checked, with two faults.',
+    edits: detachedNotChecked,
+    fails: /a PTE in a hole|frame \d+ is/,
+  },
+  {
+    id: 'munmap-remap-fault/detached-not-checked',
+    model: 'munmap-remap-fault',
+    why: 'A fault on the old mapping commits into the new one.',
+    edits: detachedNotChecked,
+    fails: /a PTE in a hole|frame \d+ is|not among those/,
+  },
+  {
+    id: 'munmap-remap-fault/never-detached',
+    model: 'munmap-remap-fault',
+    why: 'The old VMA is never marked.',
+    edits: notDetached,
+    fails: /a PTE in a hole|frame \d+ is|not among those/,
+  },
+  {
+    id: 'fixed-fault/as-munmap',
+    model: 'fixed-fault',
+    why: 'MAP_FIXED detaches with the reason of munmap: a fault gets a SEGV for an address that is mapped throughout (I3).',
+    edits: [
+      {
+        file: 'src/space/map.ts',
+        find: '  detach(k, inside, DETACHED_REMAPPED);',
+        replace: '  detach(k, inside, 2 /* unmapped */);',
+      },
+    ],
+    fails: /SEGV_MAPERR/,
+  },
+  {
+    id: 'fixed-fault/no-notify',
+    model: 'fixed-fault',
+    why: 'Faults that wait for the new mapping are not woken when it is there.',
+    edits: [
+      { file: 'src/space/map.ts', find: '  notify(k.words, mm + MM_ROOT, Number.POSITIVE_INFINITY);', replace: '  ' },
+    ],
+    fails: /nobody can go on but by a time limit/,
+  },
+  {
+    id: 'fixed-file/detached-not-checked',
+    model: 'fixed-file',
+    why: 'A fault on the old VMA commits after the zap: an old page under the new VMA.',
+    edits: detachedNotChecked,
+    fails: /not among those|frame \d+ is|a PTE/,
+  },
+  {
+    id: 'fixed-write/published-first',
+    model: 'fixed-write',
+    why: 'The new mapping is published before the old pages are zapped [A5]: the zap takes away what was just written.',
+    edits: [
+      {
+        file: 'src/space/map.ts',
+        find: '  detach(k, inside, DETACHED_REMAPPED);\n  zapRange(k, mm, start, end);\n',
+        replace: '  detach(k, inside, DETACHED_REMAPPED);\n',
+      },
+      {
+        file: 'src/space/map.ts',
+        find: '  notify(k.words, mm + MM_ROOT',
+        replace: '  zapRange(k, mm, start, end);\n  notify(k.words, mm + MM_ROOT',
+      },
+    ],
+    fails: /is lost|not among those|no end/,
+  },
+  {
+    id: 'mprotect-writer/no-grace-period',
+    model: 'mprotect-writer',
+    why: 'mprotect returns while a thread may still write through a cached translation (I14).',
+    edits: [{ file: 'src/space/protect.ts', find: '    if (tightens) k.rcu.synchronize();\n', replace: '' }],
+    fails: /not among those/,
+  },
+  {
+    id: 'mprotect-writer/no-bump',
+    model: 'mprotect-writer',
+    why: 'The generation is not bumped: cached translations stay.',
+    edits: [{ file: 'src/space/protect.ts', find: '  bumpGeneration(k.cpu, mm, start, end);\n', replace: '' }],
+    fails: /not among those/,
+  },
+  {
+    id: 'mprotect-fault/detached-not-checked',
+    model: 'mprotect-fault',
+    why: 'A fault that holds the old VMA makes the PTE writable while the mapping is read-only [Q1].',
+    edits: detachedNotChecked,
+    fails: /not among those|writable PTE|is lost/,
+  },
+  {
+    id: 'mprotect-twice/no-grace-period',
+    model: 'mprotect-twice',
+    why: 'mprotect returns while a fault that found the old VMA is still in its section.',
+    edits: [{ file: 'src/space/protect.ts', find: '    if (tightens) k.rcu.synchronize();\n', replace: '' }],
+    fails: /not among those/,
+  },
+  {
+    id: 'mprotect-split-fault/as-munmap',
+    model: 'mprotect-split-fault',
+    why: 'Replaced VMAs carry the reason of munmap: a fault in the half that did not change gets a SEGV (I3).',
+    edits: [
+      {
+        file: 'src/vma/tree.ts',
+        find: 'this.vmas.markDetached(v, DETACHED_REPLACED);',
+        replace: 'this.vmas.markDetached(v, DETACHED_UNMAPPED);',
+      },
+    ],
+    fails: /SEGV_MAPERR|the write is lost/,
+  },
+  {
+    id: 'two-faults-anon/pte-not-compared',
+    model: 'two-faults-anon',
+    why: 'The PTE is not compared again under the lock: the second fault throws the first one’s page away (I9).',
+    edits: pteNotCompared,
+    fails: /is lost|frame \d+ is/,
+  },
+  {
+    id: 'two-faults-anon/no-leaf-lock',
+    model: 'two-faults-anon',
+    why: 'The commit does not hold the leaf’s lock.',
+    edits: [
+      { file: COMMIT, find: '  tables.lockLeaf(leaf);\n', replace: '' },
+      {
+        file: 'src/paging/tables.ts',
+        find: '  unlockLeaf(leaf: TableRef): void {\n    spinUnlock(this._cpu, leaf + T_LOCK);',
+        replace:
+          '  unlockLeaf(leaf: TableRef): void {\n    if (load(this._words, leaf + T_LOCK) !== 0) spinUnlock(this._cpu, leaf + T_LOCK);',
+      },
+    ],
+    fails: /data race|is lost|frame \d+ is|lock/,
+  },
+  {
+    id: 'zero-upgrade/bumped-after',
+    model: 'zero-upgrade',
+    why: 'The new PTE is set before the generation is bumped [C1]: a reader that was told of the write still uses the zero page.',
+    edits: [
+      {
+        file: 'src/fault/anon.ts',
+        find: '    store(k.words, entry, 0);\n    bumpGeneration(k.cpu, f.mm, f.vpn, (f.vpn + 1) as Vpn);\n',
+        replace: '',
+      },
+      {
+        file: 'src/fault/anon.ts',
+        find: '  const old = ptePfn(seen);\n',
+        replace:
+          '  const old = ptePfn(seen);\n  if (seen !== 0) bumpGeneration(k.cpu, f.mm, f.vpn, (f.vpn + 1) as Vpn);\n',
+      },
+    ],
+    fails: /not among those/,
+    preemptions: 3,
+  },
+  {
+    id: 'zero-upgrade/no-bump',
+    model: 'zero-upgrade',
+    why: 'The generation is not bumped at all.',
+    edits: [
+      { file: 'src/fault/anon.ts', find: '    bumpGeneration(k.cpu, f.mm, f.vpn, (f.vpn + 1) as Vpn);\n', replace: '' },
+    ],
+    fails: /not among those/,
+  },
+  {
+    id: 'teardown-fault/upper-entry-not-checked',
+    model: 'teardown-fault',
+    why: 'The commit does not look whether the upper entry still names the leaf (I8): the page goes into a leaf that is gone.',
+    edits: [{ file: COMMIT, find: '!tables.isHooked(leaf)', replace: 'leaf === NONE' }],
+    fails: /not among those|is lost|frame \d+ is|freed|wrong leaf/,
+  },
+  {
+    id: 'teardown-fault/used-not-checked',
+    model: 'teardown-fault',
+    why: 'The leaf is torn down although a page has been installed in it meanwhile.',
+    edits: [
+      {
+        file: 'src/paging/tables.ts',
+        find: 'const empty = this.used(leaf) === 0 && this.isHooked(leaf);',
+        replace: 'const empty = this.isHooked(leaf);',
+      },
+    ],
+    fails: /not among those|is lost|frame \d+ is/,
+  },
+  {
+    id: 'leaf-munmap/detached-not-checked',
+    model: 'leaf-munmap',
+    why: 'The fault does not look at `detached`: it makes a leaf, and a page in it, behind the munmap.',
+    edits: detachedNotChecked,
+    fails: /a PTE in a hole|frame \d+ is/,
+  },
+  {
+    id: 'leaf-munmap/late-owner',
+    model: 'leaf-munmap',
+    why: 'A new leaf is made LIVE after it was hooked without a look whether somebody has torn it down already; found by this checker.',
+    edits: [
+      {
+        file: 'src/paging/tables.ts',
+        find: 'this._slab.publishUnlocked(table);',
+        replace: 'this._slab.publish(table);',
+      },
+      {
+        file: 'src/paging/tables.ts',
+        find: 'this._slab.markRetiredUnlocked(leaf);',
+        replace: 'this._slab.markRetired(leaf);',
+      },
+    ],
+    fails: /data race on .*state/,
+  },
+  {
+    id: 'run-munmap/freed-at-once',
+    model: 'run-munmap',
+    why: 'Frames are freed at the zap, not after a grace period (I6).',
+    edits: [
+      {
+        file: 'src/space/zap.ts',
+        find: '  if (chained > 0) k.rcu.retireChain(RETIRE_FRAME, head, tail, chained);',
+        replace:
+          '  for (let page = head; chained > 0; chained--) {\n    const next = peek(words, page + P_LINK) as PageRef;\n    k.frames.free(k.frames.pfnOf(page as PageRef));\n    page = next;\n  }',
+      },
+    ],
+    fails: /data race on frame|not among those/,
+  },
+  {
+    id: 'run-munmap/nobody-blocks',
+    model: 'run-munmap',
+    why: 'A grace period ends although a cpu is in its section.',
+    edits: [
+      {
+        file: 'src/sync/rcu.ts',
+        find: 'if ((slot & 1) !== 0 && (((slot & ~1) - tag) | 0) <= 0) return id;',
+        replace: 'if (slot === -1) return id;',
+      },
+    ],
+    fails: /data race on|not among those/,
+  },
+  {
+    id: 'run-munmap/no-bump',
+    model: 'run-munmap',
+    why: 'The zap does not bump the generation: a translation that was cached before the call is used in a later section.',
+    edits: noBumpInZap,
+    fails: /data race on frame|not among those/,
+  },
+  {
+    id: 'run-munmap/generation-read-plain',
+    model: 'run-munmap',
+    why: 'The generation is read without Atomics on entry [B5].',
+    edits: [
+      {
+        file: 'src/paging/view.ts',
+        find: 'const generation = load(this._cpu.words, this.generationIndex); // after',
+        replace:
+          'const generation = this._cpu.words[0] === 0 ? 0 : peek(this._cpu.words, this.generationIndex); // after',
+      },
+      {
+        file: 'src/paging/view.ts',
+        find: "import { load } from '#atomics';",
+        replace: "import { load, peek } from '#atomics';",
+      },
+    ],
+    fails: /data race on .*generation/,
+  },
+  {
+    id: 'root-lookup/root-read-plain',
+    model: 'root-lookup',
+    why: 'The root is read without Atomics: nothing orders the records below it.',
+    edits: [
+      {
+        file: 'src/space/layout.ts',
+        find: 'return load(k.words, mm + MM_ROOT) as NodeRef;',
+        replace: 'return peek(k.words, mm + MM_ROOT) as NodeRef;',
+      },
+    ],
+    fails: /data race on .*root/,
+  },
+  {
+    id: 'root-lookup/no-section',
+    model: 'root-lookup',
+    why: 'Old nodes are used again at once: a walk finds others in their place.',
+    edits: [
+      {
+        file: 'src/sync/rcu.ts',
+        find: 'if ((slot & 1) !== 0 && (((slot & ~1) - tag) | 0) <= 0) return id;',
+        replace: 'if (slot === -1) return id;',
+      },
+    ],
+    fails: /data race on|not among those/,
+  },
+  {
+    id: 'private-file-write/pte-not-compared',
+    model: 'private-file-write',
+    why: 'The PTE is not compared again: a read fault puts the file’s page over the private copy.',
+    edits: pteNotCompared,
+    fails: /not among those|is lost|frame \d+ is/,
+  },
+  {
+    id: 'mmap-mmap/no-tree-lock',
+    model: 'mmap-mmap',
+    why: 'The layout is changed without the tree lock and without mmap_lock: two edits start from one root.',
+    edits: [
+      { file: 'src/space/map.ts', find: '  writeLock(k.cpu, mm + MM_MMAP_LOCK);\n', replace: '' },
+      { file: 'src/space/map.ts', find: '    writeUnlock(k.cpu, mm + MM_MMAP_LOCK);\n', replace: '' },
+    ],
+    fails: /./,
+  },
+];
