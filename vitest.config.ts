@@ -8,7 +8,7 @@ export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: {
-    include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
+    include: ['src/**/*.test.ts', 'check/**/*.test.ts', 'test/**/*.test.ts'],
     globalSetup: ['scripts/vitest-setup.mjs'],
     // Tests start real worker_threads and block in Atomics.wait: each file gets a process of its own.
     pool: 'forks',
