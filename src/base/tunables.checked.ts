@@ -32,6 +32,6 @@ export const RWSEM_PASSES = 1;
 /** Retired objects at which a layout call waits for a grace period when it is done. */
 export const RETIRE_BACKLOG = 64;
 /** Looks at the cpus while waiting for a grace period before the waiter sleeps between two. */
-export const GRACE_SPINS_BEFORE_WAIT = 2;
+export const GRACE_SPINS_BEFORE_WAIT = 0;
 /** Looks after which a cpu that is still in its section is nudged. */
 export const GRACE_SPINS_BEFORE_NUDGE = 1;

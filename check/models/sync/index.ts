@@ -1,0 +1,349 @@
+/** Locks, reference counts, wait queues and RCU, each on the words of a real machine. */
+
+import type { Kernel } from '../../../src/space/kernel.ts';
+import { load, peek, poke, store } from '../../../src/sync/atomics.checked.ts';
+import { CLASS_TREE } from '../../../src/sync/lock-classes.ts';
+import { refGetUnlessZero, refPut } from '../../../src/sync/refcount.ts';
+import { readLock, readUnlock, writeLock, writeUnlock } from '../../../src/sync/rwsem.ts';
+import { spinLock, spinUnlock } from '../../../src/sync/spinlock.ts';
+import { linearizable, type Operation } from '../../linearizability.ts';
+import type { Model, ThreadContext } from '../../model.ts';
+import { BASE, describeWorld, type Hands, hands, machineModel, makeWorld, mapAnon, type World } from '../world.ts';
+
+/* Words of the header that nobody else uses. */
+const SEM = 40; // three words
+const LOCK = 44;
+const FIRST = 46;
+const SECOND = 47;
+const POINTER = 48;
+const REFS = 49;
+const FREED = 50;
+/** Two objects of four words: state, link, payload. */
+const OBJECT = 52;
+const OTHER = 56;
+const KIND = 7;
+
+const NAMES: Readonly<Record<number, string>> = {
+  [SEM]: 'sem .state',
+  [SEM + 1]: 'sem .ticket',
+  [SEM + 2]: 'sem .queue',
+  [LOCK]: 'lock',
+  [FIRST]: 'first',
+  [SECOND]: 'second',
+  [POINTER]: 'pointer',
+  [REFS]: 'refs',
+  [FREED]: 'freed',
+  [OBJECT]: 'object .state',
+  [OBJECT + 1]: 'object .link',
+  [OBJECT + 2]: 'object .payload',
+  [OTHER]: 'other .state',
+  [OTHER + 1]: 'other .link',
+  [OTHER + 2]: 'other .payload',
+};
+const describe = (world: World, buffer: number, byte: number): string | undefined =>
+  (buffer === 0 ? NAMES[byte >> 2] : undefined) ?? describeWorld(world, buffer, byte);
+
+const empty = (): World => makeWorld({}, () => ({}));
+const kernel = (world: World): Kernel => hands(world).machine.kernel;
+
+function increments(name: string, times: number) {
+  return {
+    name,
+    prepare: kernel,
+    run: ({ cpu, words }: Kernel) => {
+      for (let i = 0; i < times; i++) {
+        spinLock(cpu, LOCK, CLASS_TREE);
+        poke(words, FIRST, peek(words, FIRST) + 1);
+        spinUnlock(cpu, LOCK);
+      }
+      return 0;
+    },
+  };
+}
+
+const spinlock = machineModel<World>({
+  name: 'spinlock',
+  title: 'two threads increment a plain counter twice under a spinlock',
+  invariant: 'one thread at a time is inside; a sleeper is woken',
+  preemptions: 4,
+  setup: empty,
+  describe,
+  threads: [increments('a', 2), increments('b', 2)],
+  check({ shared }) {
+    const words = new Int32Array(shared.machine.control);
+    if (words[FIRST] !== 4) throw new Error(`the counter is ${words[FIRST]}, not 4`);
+    if (words[LOCK] !== 0) throw new Error('the lock is left held');
+  },
+});
+
+const spinlockThree = machineModel<World>({
+  ...spinlock,
+  name: 'spinlock-three',
+  title: 'three threads increment a plain counter under a spinlock',
+  preemptions: 2,
+  threads: [increments('a', 1), increments('b', 1), increments('c', 1)],
+  check({ shared }) {
+    const words = new Int32Array(shared.machine.control);
+    if (words[FIRST] !== 3) throw new Error(`the counter is ${words[FIRST]}, not 3`);
+  },
+});
+
+function writer(name: string, times = 1) {
+  return {
+    name,
+    prepare: kernel,
+    run: ({ cpu, words }: Kernel) => {
+      for (let i = 0; i < times; i++) {
+        writeLock(cpu, SEM);
+        poke(words, FIRST, peek(words, FIRST) + 1);
+        poke(words, SECOND, peek(words, SECOND) + 1);
+        writeUnlock(cpu, SEM);
+      }
+      return 0;
+    },
+  };
+}
+function reader(name: string) {
+  return {
+    name,
+    prepare: kernel,
+    run: ({ cpu, words }: Kernel) => {
+      readLock(cpu, SEM);
+      const same = peek(words, FIRST) === peek(words, SECOND);
+      readUnlock(cpu, SEM);
+      return same;
+    },
+  };
+}
+const rwsemAt =
+  (count: number) =>
+  ({ shared }: { readonly shared: World }): void => {
+    const words = new Int32Array(shared.machine.control);
+    if (words[FIRST] !== count) throw new Error(`the counter is ${words[FIRST]}, not ${count}`);
+    if (words[SEM] !== 0) throw new Error(`the semaphore is left in state ${words[SEM]}`);
+  };
+
+const rwsem = machineModel<World>({
+  name: 'rwsem',
+  title: 'a writer and a reader, twice a writer, of a reader-writer semaphore',
+  invariant: 'a reader never sees half of a write; nobody who waits is forgotten; at the end it is free',
+  preemptions: 3,
+  setup: empty,
+  describe,
+  threads: [writer('writer', 2), reader('reader')],
+  check: rwsemAt(2),
+  outcomes: ['[0,true]'],
+});
+
+const rwsemThree = machineModel<World>({
+  ...rwsem,
+  name: 'rwsem-three',
+  title: 'two writers and a reader of a reader-writer semaphore',
+  preemptions: 1,
+  longPreemptions: 2,
+  threads: [writer('writer'), writer('other'), reader('reader')],
+  check: rwsemAt(2),
+  outcomes: ['[0,0,true]'],
+});
+
+const rwsemReaders = machineModel<World>({
+  ...rwsem,
+  name: 'rwsem-readers',
+  title: 'two readers and a writer of a reader-writer semaphore',
+  preemptions: 1,
+  longPreemptions: 2,
+  threads: [reader('reader'), reader('other'), writer('writer')],
+  check: rwsemAt(1),
+  outcomes: ['[true,true,0]'],
+});
+
+/** Gets and puts as operations of a history. */
+function counted(name: string, acts: readonly ('get' | 'put')[]) {
+  return {
+    name,
+    prepare: kernel,
+    run: ({ words }: Kernel, context: ThreadContext) => {
+      const history: Operation<unknown, unknown>[] = [];
+      for (const act of acts) {
+        const call = context.now();
+        const result = act === 'get' ? refGetUnlessZero(words, REFS) : refPut(words, REFS);
+        history.push({ thread: name, name: act, args: [], result, call, return: context.now() });
+        if (act === 'get' && !result) break;
+        if (act === 'put' && result) store(words, FREED, load(words, FREED) + 1);
+        if (act === 'get' && load(words, FREED) !== 0) throw new Error('a reference was taken on a freed record');
+      }
+      return history;
+    },
+  };
+}
+const refcount = machineModel<World>({
+  name: 'refcount',
+  title: 'increment unless zero, then put, against the put of the last reference, with a second look-up',
+  invariant: 'a count that has been 0 never rises; the record is freed once; the calls are linearizable',
+  preemptions: 6,
+  setup: () => {
+    const world = empty();
+    new Int32Array(world.machine.control)[REFS] = 1;
+    return world;
+  },
+  describe,
+  threads: [counted('owner', ['put']), counted('user', ['get', 'put']), counted('other', ['get', 'put'])],
+  check({ shared, results }) {
+    const words = new Int32Array(shared.machine.control);
+    if (words[FREED] !== 1) throw new Error(`freed ${words[FREED]} times`);
+    const history = (results as Operation<unknown, unknown>[][]).flat();
+    const why = linearizable(history, {
+      initial: 1,
+      apply: (count: number, { name }) => {
+        if (name === 'get') return count > 0 ? [count + 1, true] : [0, false];
+        return [count - 1, count === 1];
+      },
+      key: String,
+    });
+    if (why !== undefined) throw new Error(why);
+  },
+});
+
+/** A kernel whose rcu frees objects of our own. */
+function rcuKernel(world: World): Kernel {
+  const k = kernel(world);
+  k.rcu.registerReclaimer(KIND, {
+    linkOf: (object) => object + 1,
+    free: (object) => poke(k.words, object + 2, -1),
+    markRetired: () => undefined,
+  });
+  return k;
+}
+
+const rcuRetire = machineModel<World>({
+  name: 'rcu-retire',
+  title: 'a published object is replaced and retired against a reader in its section',
+  invariant: 'I6: what a section has reached is not freed before it ends',
+  preemptions: 5,
+  setup: () => {
+    const world = empty();
+    const words = new Int32Array(world.machine.control);
+    words[POINTER] = OBJECT;
+    words[OBJECT + 2] = 11;
+    words[OTHER + 2] = 12;
+    return world;
+  },
+  describe,
+  threads: [
+    {
+      name: 'writer',
+      prepare: rcuKernel,
+      run: (k: Kernel) => {
+        store(k.words, POINTER, OTHER);
+        k.rcu.retire(KIND, OBJECT);
+        return k.rcu.freeRetired(k.cpu.id) + k.rcu.freeRetired(k.cpu.id);
+      },
+    },
+    {
+      name: 'reader',
+      prepare: rcuKernel,
+      run: (k: Kernel) => {
+        const read = (): number =>
+          k.rcu.walking(() => {
+            const object = load(k.words, POINTER);
+            k.rcu.walking(() => 0); // nested: its end ends nothing
+            return peek(k.words, object + 2);
+          });
+        return [read(), read()];
+      },
+    },
+  ],
+  check({ results }) {
+    for (const seen of results[1] as number[])
+      if (seen !== 11 && seen !== 12) throw new Error(`the reader saw ${seen}`);
+  },
+});
+
+const rcuSynchronize = machineModel<World>({
+  ...rcuRetire,
+  name: 'rcu-synchronize',
+  title: 'synchronize before an object is changed in place, against a reader in its section',
+  invariant: 'synchronize returns only when every section that was open has ended; its sleeper is woken',
+  preemptions: 4,
+  threads: [
+    {
+      name: 'writer',
+      prepare: rcuKernel,
+      run: (k: Kernel) => {
+        store(k.words, POINTER, OTHER);
+        k.rcu.synchronize();
+        poke(k.words, OBJECT + 2, -1);
+        return 0;
+      },
+    },
+    rcuRetire.threads[1] as (typeof rcuRetire.threads)[1],
+  ],
+});
+
+const rcuTwoRetirers = machineModel<World>({
+  ...rcuRetire,
+  name: 'rcu-two-retirers',
+  title: 'two threads replace and retire what the other one has published, and free each other’s lists; a reader walks',
+  preemptions: 1,
+  longPreemptions: 2,
+  threads: [
+    rcuRetire.threads[0] as (typeof rcuRetire.threads)[0],
+    {
+      name: 'helper',
+      prepare: rcuKernel,
+      run: (k: Kernel) => {
+        let freed = 0;
+        for (let id = 0; id < 6; id++) freed += k.rcu.freeRetired(id);
+        return freed;
+      },
+    },
+    rcuRetire.threads[1] as (typeof rcuRetire.threads)[1],
+  ],
+  check({ results }) {
+    const [first, second, seen] = results as [number, number, number[]];
+    if (first + second > 1) throw new Error(`one object was freed ${first + second} times`);
+    for (const value of seen) if (value !== 11 && value !== 12) throw new Error(`the reader saw ${value}`);
+  },
+});
+
+const futex = machineModel<World>({
+  name: 'futex',
+  title: 'wait on a word of a space against a store and a notify',
+  invariant: 'a wake-up between the comparison and the sleep is not lost',
+  preemptions: 3,
+  setup: () =>
+    makeWorld({}, ({ space }) => {
+      mapAnon(space, BASE, 1);
+      space.store32(BASE, 0);
+      return {};
+    }),
+  threads: [
+    {
+      name: 'waiter',
+      prepare: hands,
+      run: ({ space }: Hands) => space.wait(BASE, 0),
+    },
+    {
+      name: 'waker',
+      prepare: hands,
+      run: ({ space }: Hands) => {
+        space.cas32(BASE, 0, 1);
+        return space.notify(BASE);
+      },
+    },
+  ],
+  outcomes: ['["ok",1]', '["not-equal",0]'],
+});
+
+export const syncModels = [
+  spinlock,
+  spinlockThree,
+  rwsem,
+  rwsemThree,
+  rwsemReaders,
+  refcount,
+  rcuRetire,
+  rcuSynchronize,
+  rcuTwoRetirers,
+  futex,
+] as unknown as readonly Model<unknown>[];
