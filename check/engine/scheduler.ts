@@ -680,7 +680,8 @@ export class Scheduler {
         board[B_GREW] = 1;
       }
       if (kind === 'notify') continue;
-      if (board[B_RACES] === 1) {
+      // A read that is marked as racing takes any value; a marked write is still a write to everybody else.
+      if (board[B_RACES] === 1 && what !== 0) {
         const rival = this._clocks.access(number, write, (what & PLAIN) !== 0);
         if (rival !== -1) this._race(kind, rival, region.base + at, position);
       }

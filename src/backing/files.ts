@@ -2,7 +2,7 @@
  * Open files and their I/O. `fetch` is the only place that calls a file system: the calling thread holds the locks of the
  * pages it fills and nothing else.
  */
-import { add, load, now, peek, peekF64, poke, pokeF64, store } from '#atomics';
+import { add, load, now, peek, peekF64, peekRacy, poke, pokeF64, store } from '#atomics';
 import { doingIo } from '#lockdep';
 import { oops } from '../base/assert.ts';
 import type { MappingRef, PageRef, Pfn } from '../base/brands.ts';
@@ -30,6 +30,8 @@ interface LocalBacking {
   readonly serial: number;
   readonly backing: Backing;
 }
+
+const OF_OTHERS = 'pages of other files may change; those of a file that nobody has open do not';
 
 export class Files {
   private readonly _cpu: Cpu;
@@ -363,7 +365,7 @@ export class Files {
       // A sparse file of terabytes: a page that it has is in one of the frames.
       for (let pfn = 1; pfn < frames; pfn++) {
         const page = this._frames.pageOf(pfn as Pfn);
-        if (peek(this._cpu.words, page + P_MAPPING) === mapping) {
+        if (peekRacy(this._cpu.words, page + P_MAPPING, OF_OTHERS) === mapping) {
           this._dropPage(mapping, peek(this._cpu.words, page + P_INDEX));
         }
       }

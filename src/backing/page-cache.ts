@@ -3,7 +3,7 @@
  * a hint until the page lock is held and mapping and index were compared again (I21). A miss may be false while a chain is
  * changing; only `insert`, under the bucket's lock, decides.
  */
-import { load, pause, peek, poke, store } from '#atomics';
+import { load, pause, peek, peekRacy, poke, store } from '#atomics';
 import { assertRule, oops } from '../base/assert.ts';
 import type { MappingRef, PageRef, Pfn } from '../base/brands.ts';
 import { NONE } from '../base/brands.ts';
@@ -29,6 +29,8 @@ import { pageLockHeld, pageTryLock } from './page-lock.ts';
 /** A lockless walk that was led astray into other chains gives up after this many steps. */
 const MAX_STEPS = 64;
 
+const HINT = 'a look-up is a hint: its caller locks the page and asks `holds`';
+
 export class PageCache {
   private readonly _cpu: Cpu;
   private readonly _frames: Frames;
@@ -47,7 +49,9 @@ export class PageCache {
     const { words } = this._cpu;
     let page = load(words, this._bucket(mapping, index));
     for (let steps = 0; page !== 0 && steps < MAX_STEPS; steps++) {
-      if (peek(words, page + P_MAPPING) === mapping && peek(words, page + P_INDEX) === index) return page as PageRef;
+      const found =
+        peekRacy(words, page + P_MAPPING, HINT) === mapping && peekRacy(words, page + P_INDEX, HINT) === index;
+      if (found) return page as PageRef;
       page = load(words, page + P_HASH_NEXT);
     }
     return NONE as PageRef;

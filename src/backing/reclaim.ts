@@ -6,7 +6,7 @@
  *
  * The hand and the records are all there is: no list that a death could break.
  */
-import { add, cas, load, peek, poke, store } from '#atomics';
+import { add, cas, load, peek, peekRacy, poke, store } from '#atomics';
 import type { MmRef, PageRef, Pfn, Vpn } from '../base/brands.ts';
 import { VmError } from '../base/errors.ts';
 import { RECLAIM_BATCH } from '../base/tunables.ts';
@@ -97,7 +97,8 @@ export class Reclaim {
       const hand = add(words, CLOCK_HAND, HAND_STEP) >>> 0;
       for (let i = 0; i < HAND_STEP && found < wanted; i++) {
         const page = this._frames.pageOf(((hand + i) % total) as Pfn);
-        if (peek(words, page + P_MAPPING) === 0) continue;
+        if (peekRacy(words, page + P_MAPPING, 'which pages to look at: _tryPage looks again under the page lock') === 0)
+          continue;
         this._cpu.count(COUNTER['reclaim.scanned']);
         if (this._tryPage(page)) found++;
       }

@@ -29,6 +29,7 @@ import type { Regions } from './regions.ts';
 
 export const ZERO_PFN: Pfn = 0 as Pfn;
 const NO_FRAME: Pfn = 0 as Pfn;
+const DEAD_ONLY = 'only frames in the hands of a dead cpu are acted upon: nobody else writes their state';
 const POOL_HINT = 'how full the pool is decides when to reclaim, not whether a frame is free';
 const ZEROES: Uint8Array = new Uint8Array(PAGE_SIZE);
 
@@ -154,7 +155,7 @@ export class Frames {
     const bump = load(words, FRAME_BUMP);
     for (let pfn = 1; pfn < bump; pfn++) {
       const page = this.pageOf(pfn as Pfn);
-      const state = peek(words, page + P_STATE);
+      const state = peekRacy(words, page + P_STATE, DEAD_ONLY);
       if (stateTag(state) !== deadTag) continue;
       const kind = stateKind(state);
       if (kind === RETIRED) retire(page);

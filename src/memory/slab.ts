@@ -4,7 +4,7 @@
  *
  * Every record begins with `state` (see ownership.ts) and `link` (free list, retire list).
  */
-import { add, cas, peek, poke, store } from '#atomics';
+import { add, cas, peek, peekRacy, poke, store } from '#atomics';
 import { oops } from '../base/assert.ts';
 import { VmError } from '../base/errors.ts';
 import { MAGAZINE } from '../base/tunables.ts';
@@ -17,6 +17,7 @@ import { CHUNK_WORDS } from './regions.layout.ts';
 import type { Regions } from './regions.ts';
 
 const LIST_HEAD = 1;
+const DEAD_ONLY = 'only records in the hands of a dead cpu are acted upon: nobody else writes those';
 
 /** Where a slab gets room for more records. */
 export interface ChunkSource {
@@ -134,7 +135,7 @@ export class Slab {
     const { words } = this._cpu;
     let found = 0;
     this._source.forEach((record) => {
-      const state = peek(words, record + R_STATE);
+      const state = peekRacy(words, record + R_STATE, DEAD_ONLY);
       if (stateTag(state) !== deadTag) return;
       found++;
       const kind = stateKind(state);

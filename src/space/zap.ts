@@ -5,7 +5,7 @@
  *
  * Requires: mmap_lock for writing, the range's VMAs detached, outside sections (or nobody but us left in the space).
  */
-import { exchange, load, peek, poke, store } from '#atomics';
+import { exchange, load, peek, peekRacy, poke, store } from '#atomics';
 import type { MmRef, PageRef, TableRef, Vpn } from '../base/brands.ts';
 import { NONE } from '../base/brands.ts';
 import { RETIRED, stateKind } from '../memory/ownership.ts';
@@ -15,6 +15,8 @@ import { makePte, PTE_ZAPPED, ptePfn } from '../paging/pte.ts';
 import { LEAF_PAGES } from '../paging/table.layout.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { type Kernel, RETIRE_FRAME } from './kernel.ts';
+
+const BITS_ONLY = 'under the leaf lock only accessed and dirty bits change, and only the pfn is used';
 
 /** Empties [start, end). Returns whether there is a page table for any of it. */
 export function zapRange(k: Kernel, mm: MmRef, start: Vpn, end: Vpn): boolean {
@@ -57,7 +59,7 @@ function markLeaf(k: Kernel, leaf: TableRef, from: Vpn, to: Vpn): number {
   const used = k.tables.used(leaf) > 0;
   for (let entry = base + (from % LEAF_PAGES); used && entry <= last; entry++) {
     // Under the lock only the accessed and dirty bits change, by cas on the value seen; the exchange ends that.
-    const pte = peek(words, entry);
+    const pte = peekRacy(words, entry, BITS_ONLY);
     if (pte === 0) continue;
     found++;
     exchange(words, entry, makePte(ptePfn(pte), PTE_ZAPPED));

@@ -125,7 +125,7 @@ export function detachCpu(words: Int32Array, id: number): void {
 }
 
 function hasRetired(words: Int32Array, base: number): boolean {
-  return peek(words, base + C_RETIRE_OPEN_COUNT) + peek(words, base + C_RETIRE_WAIT_COUNT) > 0;
+  return load(words, base + C_RETIRE_OPEN_COUNT) + load(words, base + C_RETIRE_WAIT_COUNT) > 0; // in this order: see Rcu._closeOpen
 }
 
 function takeSlot(words: Int32Array, base: number): boolean {

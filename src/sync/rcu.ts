@@ -78,6 +78,7 @@ export interface RetiredChain {
 
 /** Longest that a layout call waits, after it is done, for the records that it has retired. */
 const BACKLOG_WAIT_MS = 50;
+const WORTH_A_LOOK = 'how much waits to be freed decides when to look, under the lock, not what is freed';
 const WAITERS_HINT =
   'missed, a waiter for a grace period sleeps to its limit of a millisecond; its count outlives a dead waiter';
 const NUDGE_HINT = 'which space to nudge: a wrong one costs somebody a look, and the wait goes on';
@@ -352,7 +353,7 @@ export class Rcu {
   /** Frees what has outlived its grace period, if enough has come together to be worth a look. */
   pollRetired(): void {
     const { words, base, id } = this.cpu;
-    const open = peek(words, base + C_RETIRE_OPEN_COUNT);
+    const open = peekRacy(words, base + C_RETIRE_OPEN_COUNT, WORTH_A_LOOK); // others free our list too
     if (open < RETIRE_BATCH) return;
     this.freeRetired(id);
     // A thread that maps and unmaps while another stays in a section must not use up the records: it waits for that one.
@@ -453,7 +454,8 @@ export class Rcu {
     let sum = 0;
     const used = load(words, CPUS_USED);
     for (let id = 0; id < used; id++) {
-      sum += peek(words, cpuSlot(id) + C_RETIRE_OPEN_COUNT) + peek(words, cpuSlot(id) + C_RETIRE_WAIT_COUNT);
+      sum += peekRacy(words, cpuSlot(id) + C_RETIRE_OPEN_COUNT, WORTH_A_LOOK);
+      sum += peekRacy(words, cpuSlot(id) + C_RETIRE_WAIT_COUNT, WORTH_A_LOOK);
     }
     return sum;
   }
@@ -498,8 +500,9 @@ export class Rcu {
       poke(words, base + C_RETIRE_WAIT + kind, peek(words, base + C_RETIRE_OPEN + kind));
       poke(words, base + C_RETIRE_OPEN + kind, 0);
     }
-    poke(words, base + C_RETIRE_OPEN_COUNT, 0);
-    poke(words, base + C_RETIRE_WAIT_COUNT, open);
+    // In this order, so that whoever looks whether the slot may be used again (see takeSlot) never finds neither.
+    store(words, base + C_RETIRE_WAIT_COUNT, open);
+    store(words, base + C_RETIRE_OPEN_COUNT, 0);
     poke(words, base + C_RETIRE_TAG, this.startGracePeriod());
   }
 
