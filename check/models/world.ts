@@ -20,12 +20,21 @@ import {
   type SpaceHandle,
 } from '../../src/index.ts';
 import { Machine, type MachineHandle } from '../../src/machine.ts';
-import { LIVE, OWNED, stateKind } from '../../src/memory/ownership.ts';
+import { LIVE, OWNED, RETIRED, stateKind, stateTag } from '../../src/memory/ownership.ts';
 import { P_LOCK, P_MAPPING, P_STATE } from '../../src/memory/page.layout.ts';
 import { PTE_WRITE, PTE_ZAPPED, ptePfn } from '../../src/paging/pte.ts';
 import { LEAF_PAGES } from '../../src/paging/table.layout.ts';
 import { fillData } from '../../src/sync/atomics.checked.ts';
-import { CONTROL_END, FRAME_BUMP, H_ID_HIGH, H_ID_LOW, LOCKDEP } from '../../src/sync/control.layout.ts';
+import {
+  C_STATE,
+  CONTROL_END,
+  CPU_FREE,
+  cpuSlot,
+  FRAME_BUMP,
+  H_ID_HIGH,
+  H_ID_LOW,
+  LOCKDEP,
+} from '../../src/sync/control.layout.ts';
 import type { Model } from '../model.ts';
 import { describeFrames, describeMachine } from '../naming/machine.ts';
 
@@ -135,6 +144,9 @@ export function audit(world: World): void {
     const uses = mapped.get(pfn) ?? 0;
     const cached = k.words[page + P_MAPPING] !== 0;
     if (state === OWNED) problems.push(`frame ${pfn} is in somebody's hands`);
+    const tag = stateTag(k.words[page + P_STATE] as number);
+    if (state === RETIRED && k.words[cpuSlot(tag - 1) + C_STATE] === CPU_FREE)
+      problems.push(`frame ${pfn} is in the list of a cpu that is gone`);
     if (uses > 0 && state !== LIVE) problems.push(`frame ${pfn} is mapped but not live`);
     if (uses > 1 && !cached) problems.push(`frame ${pfn} is mapped ${uses} times`);
     if (state === LIVE && uses === 0 && !cached) problems.push(`frame ${pfn} is lost`);

@@ -27,6 +27,9 @@ import { pageTryLock, pageUnlock } from './page-lock.ts';
 const HAND_STEP = 16;
 const NO_FRAME = 0 as Pfn;
 
+/** Times that a fault waits a tenth of a millisecond for pages in other hands before it says ENOMEM. */
+const BUSY_ROUNDS = 100;
+
 export class Reclaim {
   private readonly _cpu: Cpu;
   private readonly _rcu: Rcu;
@@ -36,6 +39,9 @@ export class Reclaim {
   private readonly _cache: PageCache;
   private readonly _retireKind: number;
   private readonly _lowWater: number;
+
+  /** Whether the last run met pages that it could not take just then. */
+  private _busy = false;
 
   constructor(cpu: Cpu, rcu: Rcu, frames: Frames, tables: Tables, rmap: Rmap, cache: PageCache, retireKind: number) {
     this._cpu = cpu;
@@ -53,7 +59,7 @@ export class Reclaim {
    * sections, no lock but page locks (and, under the designs that do so, the mmap_lock).
    */
   obtainFrame(): Pfn {
-    for (let fruitless = 0; fruitless < 3; ) {
+    for (let fruitless = 0, rounds = 0; fruitless < 3; ) {
       const pfn = this._frames.alloc();
       if (pfn !== NO_FRAME) return pfn;
       if (this._rcu.freeAllRetired() > 0) continue;
@@ -62,6 +68,8 @@ export class Reclaim {
       // What is retired may be waited for by a fault in I/O: then it gives us nothing.
       if (reclaimed > 0 || this._rcu.freeAllRetired() > 0) fruitless = 0;
       else if (this._rcu.someFreeing()) this._rcu.waitABit();
+      // A page that somebody has locked or is just zapping can be taken in a moment; not for ever: it may be waiting for us.
+      else if (this._busy && rounds++ < BUSY_ROUNDS) this._rcu.waitABit();
       else fruitless++;
     }
     throw new VmError('ENOMEM', 'fault', `no frame of ${this._frames.total} is free and no page can be reclaimed`);
@@ -90,6 +98,7 @@ export class Reclaim {
   run(wanted: number): number {
     const { words } = this._cpu;
     this._cpu.count(COUNTER['reclaim.runs']);
+    this._busy = false;
     const total = load(words, FRAME_BUMP);
     let found = 0;
     // Twice round: the first may only take the second chances away.
@@ -122,7 +131,10 @@ export class Reclaim {
   };
 
   private _tryPage(page: PageRef): boolean {
-    if (!pageTryLock(this._cpu, page)) return false;
+    if (!pageTryLock(this._cpu, page)) {
+      this._busy = true;
+      return false;
+    }
     const free = this._rcu.walking(
       () => this._isCandidate(page) && !this._wasUsed(page) && this._unmap(page) && this._freeze(page),
     );
@@ -160,6 +172,7 @@ export class Reclaim {
     this._rmap.walk(page, (entry) => {
       if (!this._unmapOne(page, entry)) clear = false;
     });
+    if (!clear) this._busy = true;
     return clear && !this._rmap.isMapped(page);
   }
 

@@ -1,5 +1,5 @@
 /** One attempt at a fault, without sleeping: look-up, rights, and which kind of fault it is. */
-import { cas, load } from '#atomics';
+import { cas, load, peekRacy } from '#atomics';
 import type { TableRef } from '../base/brands.ts';
 import { NONE } from '../base/brands.ts';
 import { VmError } from '../base/errors.ts';
@@ -13,6 +13,8 @@ import { installAnonymous, installZeroPage, restoreAccess } from './anon.ts';
 import type { Faulter } from './faulter.ts';
 import { copyFilePage, installFilePage } from './file.ts';
 import { ACCERR, CHANGED, DETACHED, DONE, MAPERR, NEED_RECORD, WAIT } from './outcome.ts';
+
+const KIND_ONLY = 'a page that is no longer behind the PTE is found out when the PTE is compared under the leaf lock';
 
 /** Requires: a section. */
 export function attempt(f: Faulter): number {
@@ -81,5 +83,5 @@ function useTranslation(f: Faulter, entry: number, pte: number): number {
 function isPrivatePage(f: Faulter, pte: number): boolean {
   const pfn = ptePfn(pte);
   if (pfn === 0) return false;
-  return (load(f.k.words, f.k.frames.pageOf(pfn) + P_FLAGS) & PG_ANON) !== 0;
+  return (peekRacy(f.k.words, f.k.frames.pageOf(pfn) + P_FLAGS, KIND_ONLY) & PG_ANON) !== 0;
 }

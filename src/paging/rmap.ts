@@ -57,7 +57,7 @@ export class Rmap {
     const place = this._find(page, 0);
     if (place !== 0) poke(words, place, entry);
     else this._addNode(page, entry);
-    poke(words, page + P_RMAP_SEQ, (peek(words, page + P_RMAP_SEQ) + 1) | 0);
+    store(words, page + P_RMAP_SEQ, (peek(words, page + P_RMAP_SEQ) + 1) | 0); // pairs with the loads in walk
     spinUnlock(this._cpu, page + P_RMAP_LOCK);
   }
 
@@ -68,7 +68,7 @@ export class Rmap {
     const place = this._find(page, entry);
     if (place !== 0) {
       poke(words, place, 0);
-      poke(words, page + P_RMAP_SEQ, (peek(words, page + P_RMAP_SEQ) + 1) | 0);
+      store(words, page + P_RMAP_SEQ, (peek(words, page + P_RMAP_SEQ) + 1) | 0); // pairs with the loads in walk
       if (place !== page + P_RMAP_SLOT) this._trim(page);
     }
     spinUnlock(this._cpu, page + P_RMAP_LOCK);

@@ -5,7 +5,7 @@
  *
  * Requires: mmap_lock for writing, the range's VMAs detached, outside sections (or nobody but us left in the space).
  */
-import { exchange, load, peek, peekRacy, poke, store } from '#atomics';
+import { exchange, peek, peekRacy, poke, store } from '#atomics';
 import type { MmRef, PageRef, TableRef, Vpn } from '../base/brands.ts';
 import { NONE } from '../base/brands.ts';
 import { RETIRED, stateKind } from '../memory/ownership.ts';
@@ -17,6 +17,8 @@ import { COUNTER } from '../trace/counters.ts';
 import { type Kernel, RETIRE_FRAME } from './kernel.ts';
 
 const BITS_ONLY = 'under the leaf lock only accessed and dirty bits change, and only the pfn is used';
+
+const KIND_ONLY = 'PG_ANON does not change while a PTE names the page; the other bits are not looked at';
 
 /** Empties [start, end). Returns whether there is a page table for any of it. */
 export function zapRange(k: Kernel, mm: MmRef, start: Vpn, end: Vpn): boolean {
@@ -100,7 +102,7 @@ function releasePage(k: Kernel, pte: number, entry: number): boolean {
   const pfn = ptePfn(pte);
   if (pfn === 0) return false;
   const page = k.frames.pageOf(pfn);
-  if ((load(words, page + P_FLAGS) & PG_ANON) === 0) {
+  if ((peekRacy(words, page + P_FLAGS, KIND_ONLY) & PG_ANON) === 0) {
     k.rmap.remove(page, entry);
     return false;
   }

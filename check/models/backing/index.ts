@@ -270,15 +270,17 @@ function tight(free: number, pages: number): FileWorld {
 
 function fill(machine: Machine, space: Space, free: number): void {
   const pages = machine.kernel.frames.total - 1 - free;
-  mapAnon(space, ELSEWHERE, pages + 2);
+  mapAnon(space, ELSEWHERE, pages + 4);
   for (let i = 0; i < pages; i++) space.store32(ELSEWHERE + i * P, 1);
 }
 
-const lastPage = (machine: Machine, free: number): number => ELSEWHERE + (machine.kernel.frames.total - 1 - free) * P;
+/** The first page behind those that fill the memory. */
+const firstFree = (machine: Machine): number => ELSEWHERE + (machine.kernel.frames.total - 1 - TIGHT) * P;
 
 const reclaimFault = machineModel<FileWorld>({
   name: 'reclaim-fault',
-  title: 'a fault that reclaims a page of a file against a read of that page',
+  title: 'reclaim of the pages of a file for other use against reads of one of them',
+  timeouts: 'allow',
   invariant: 'I6, I21, C4: the reader sees the file, whatever the frame is used for next',
   preemptions: 2,
   setup: () => tight(TIGHT, 2),
@@ -290,12 +292,14 @@ const reclaimFault = machineModel<FileWorld>({
       run: ({ space }: Hands) => [isFile(space, BASE, 1, 0), isFile(space, BASE + 4, 1, 0)],
     },
     {
-      name: 'writer',
+      name: 'taker',
       prepare: counting,
-      run: ({ machine, space }: Hands) => {
-        const at = lastPage(machine, TIGHT);
-        space.store32(at, 9);
-        return space.load32(at);
+      run: ({ machine: { kernel } }: Hands) => {
+        // One frame may be in the reader's hands.
+        const taken = Array.from({ length: TIGHT - 1 }, () => kernel.reclaim.obtainFrame());
+        for (const pfn of taken) kernel.frames.zero(pfn);
+        for (const pfn of taken) kernel.frames.free(pfn);
+        return 9;
       },
     },
   ],
@@ -332,18 +336,20 @@ const reclaimReuse = machineModel<FileWorld>({
 const reclaimMunmap = machineModel<FileWorld>({
   name: 'reclaim-munmap',
   title: 'reclaim of a mapped page against munmap of it',
+  timeouts: 'allow',
   invariant: 'one of them takes the PTE away, it is counted once; the frame goes once',
   preemptions: 2,
   setup: () => tight(TIGHT, 2),
   describe,
   threads: [
     {
-      name: 'reclaim',
+      name: 'writer',
       prepare: counting,
-      run: ({ machine: { kernel } }: Hands) => {
-        const taken = Array.from({ length: TIGHT }, () => kernel.reclaim.obtainFrame());
-        for (const pfn of taken) kernel.frames.free(pfn);
-        return 0;
+      run: ({ machine, space }: Hands) => {
+        // As many pages as there are frames: those of the file must go.
+        const at = firstFree(machine);
+        for (let i = 0; i < TIGHT; i++) space.store32(at + i * P, 9);
+        return space.load32(at);
       },
     },
     {
@@ -358,7 +364,7 @@ const reclaimMunmap = machineModel<FileWorld>({
   check({ shared }) {
     audit(shared);
   },
-  outcomes: ['[0,0]'],
+  outcomes: ['[9,0]'],
 });
 
 const readAhead = machineModel<FileWorld>({

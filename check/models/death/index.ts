@@ -42,7 +42,10 @@ const mortal = (world: Mortal): Hands => {
   world.victim[0] = all.machine.cpu;
   return all;
 };
-const bereaved = (world: Mortal): Hands & { victim: Int32Array } => ({ ...hands(world), victim: world.victim });
+interface Bereaved extends Hands {
+  readonly world: Mortal;
+}
+const bereaved = (world: Mortal): Bereaved => ({ ...hands(world), world });
 const mortalWorld = (arrange: (all: Hands) => void): Mortal => ({
   ...makeWorld({}, (all) => {
     arrange(all);
@@ -78,9 +81,14 @@ function deathModel({ name, title, act, after, arrange, preemptions }: Case): Mo
       {
         name: 'survivor',
         prepare: bereaved,
-        run: ({ machine, space, victim }: Hands & { victim: Int32Array }, context: ThreadContext) => {
-          if (context.join('victim') && !machine.reap(victim[0] as number)) throw new Error('there was nobody to reap');
+        run: ({ machine, space, world }: Bereaved, context: ThreadContext) => {
+          if (context.join('victim') && !machine.reap(world.victim[0] as number))
+            throw new Error('there was nobody to reap');
           const there = look(space, P1);
+          const mapped = space.maps().some(({ start, end }) => start <= P1 && P1 < end);
+          if (mapped !== (there !== 'SEGV_MAPERR'))
+            throw new Error(`the page is ${there}, but in the layout: ${mapped}`);
+          audit(world);
           // The same pages are good for everything.
           space.mmap({ addr: P1, length: P, prot: RW, flags: ANON | MAP_FIXED });
           if (put(space, P1, 5) !== 'ok' || look(space, P1) !== 5) throw new Error('the page cannot be used');
@@ -173,8 +181,8 @@ export const deathModels = [
       {
         name: 'survivor',
         prepare: bereaved,
-        run: ({ machine, victim }: Hands & { victim: Int32Array }, context: ThreadContext) => {
-          if (context.join('victim')) machine.reap(victim[0] as number);
+        run: ({ machine, world }: Bereaved, context: ThreadContext) => {
+          if (context.join('victim')) machine.reap(world.victim[0] as number);
           return 0;
         },
       },
