@@ -440,6 +440,17 @@ export class Leader {
     return this._board[B_STEP] as number;
   }
 
+  /** Threads with an access in the last execution, bit by bit. */
+  threadsSeen(): number {
+    const board = this._board;
+    let seen = 0;
+    for (let i = 0; i < (board[B_TRACE] as number); i++) {
+      const what = board[TRACE + i * TRACE_WORDS + R_WHAT] as number;
+      if ((what & WHAT_FREE) === 0) seen |= 1 << (what & WHAT_THREAD);
+    }
+    return seen;
+  }
+
   /* Search. */
 
   begin(prefixes: readonly Prefix[], bound: number): void {

@@ -155,6 +155,9 @@ export class Scheduler {
   }
 
   watch(regions: readonly RegionMemory[]): void {
+    // What setup has touched was not watched yet.
+    this._array0 = undefined;
+    this._array1 = undefined;
     this._regions = regions.map((memory) => new Region(memory));
     regions.forEach((memory, i) => {
       this._byBuffer.set(memory.buffer, this._regions[i]);

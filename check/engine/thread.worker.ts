@@ -224,12 +224,19 @@ function serve(
   say({ type: 'ready', facts });
 }
 
-/** Refuses to start when the threads' accesses are not reported. */
+/** Refuses to start when a thread's accesses are not reported: a search that does not see them would exhaust anything. */
 function probe(leader: Leader, scheduler: Scheduler, model: Model<unknown>): void {
   const before = scheduler.board[B_REPORTED];
-  leader.execute([]);
+  const { failure } = leader.execute([]);
   if (scheduler.board[B_REPORTED] === before)
     throw new Error(`${model.name}: an execution reported no access. ${NO_PORT}`);
+  const seen = leader.threadsSeen();
+  const silent = model.threads.filter((_, thread) => (seen & (1 << thread)) === 0).map(({ name }) => name);
+  if (silent.length > 0 && failure === undefined) {
+    throw new Error(
+      `${model.name}: no access of ${silent.join(', ')} to the shared memory of \`setup\` was reported. ${NO_PORT}`,
+    );
+  }
   leader.totals.executions = leader.totals.redundant = leader.totals.steps = 0;
 }
 

@@ -1,4 +1,15 @@
-/** All models of the memory manager. */
+/** All models of the library that must hold. (Those of the hazards are in a bundle of their own: some of them must fail.) */
 import type { Model } from '../model.ts';
+import { backingModels } from './backing/index.ts';
+import { deathModels } from './death/index.ts';
+import { memoryModels } from './memory/index.ts';
+import { spaceModels } from './space/index.ts';
+import { syncModels } from './sync/index.ts';
 
-export const models: readonly Model<unknown>[] = [];
+export const models: readonly Model<unknown>[] = [
+  ...syncModels,
+  ...memoryModels,
+  ...(spaceModels as unknown as readonly Model<unknown>[]),
+  ...backingModels,
+  ...deathModels,
+];

@@ -23,13 +23,8 @@ const notLookedUpAgain: Mutant['edits'] = [
   ...detachedNotChecked,
   {
     file: 'src/fault/attempt.ts',
-    find: '  const vma = k.tree.find(root, vpn);\n',
-    replace: '  const vma = f.held !== NONE ? f.vma : k.tree.find(root, vpn);\n',
-  },
-  {
-    file: 'src/fault/attempt.ts',
-    find: '  const reason = k.vmas.detachedReason(vma);',
-    replace: '  const reason = f.held !== NONE ? 0 : k.vmas.detachedReason(vma);',
+    find: 'const again = f.held !== NONE && !f.protocol.rechecks;',
+    replace: 'const again = f.held !== NONE;',
   },
 ];
 

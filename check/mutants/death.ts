@@ -12,19 +12,6 @@ export const deathMutants: readonly Mutant[] = [
     fails: /the page is|cannot be|frame \d+|PTE|live VMAs|ETIMEDOUT|nobody can go on/,
   },
   {
-    id: 'death-munmap/retired-forgotten',
-    model: 'death-munmap',
-    why: 'A reaper does not take over the frames that the dead thread had retired.',
-    edits: [
-      {
-        file: 'src/memory/frames.ts',
-        find: '      if (kind === RETIRED) retire(page);\n      // By cas',
-        replace: '      if (kind === RETIRED) continue;\n      // By cas',
-      },
-    ],
-    fails: /frame \d+|left|ENOMEM|PTE/,
-  },
-  {
     id: 'death-mmap/owned-not-freed',
     model: 'death-mmap',
     why: 'Records that the dead thread had in its hands are not given back.',

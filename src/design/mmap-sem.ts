@@ -14,6 +14,7 @@ import { COUNTER } from '../trace/counters.ts';
 export const mmapSemProtocol: FaultProtocol = {
   name: 'mmap-sem',
   id: 2,
+  rechecks: true,
   begin: takeMmapLock,
   end: dropMmapLock,
   sleep(k, _mm, _vma, sleeper) {

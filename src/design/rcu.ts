@@ -12,6 +12,7 @@ import { C_REF_VMA } from '../sync/control.layout.ts';
 export const rcuProtocol: FaultProtocol = {
   name: 'rcu',
   id: 1,
+  rechecks: true,
   begin: () => undefined,
   end: () => undefined,
   sleep: sleepWithReference,

@@ -13,6 +13,7 @@ import { sleepWithReference } from './rcu.ts';
 export const retryProtocol: FaultProtocol = {
   name: 'retry',
   id: 3,
+  rechecks: true,
   begin: takeMmapLock,
   end(k, mm) {
     // Not held after a sleep that ended in ETIMEDOUT for the lock itself.

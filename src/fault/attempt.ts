@@ -39,11 +39,12 @@ function underTreeLock(f: Faulter): number {
 function lookUpAndCommit(f: Faulter): number {
   const { k, vpn, write } = f;
   const root = rootOf(k, f.mm);
-  const vma = k.tree.find(root, vpn);
+  const again = f.held !== NONE && !f.protocol.rechecks;
+  const vma = again ? f.vma : k.tree.find(root, vpn);
   if (vma === NONE) return MAPERR;
   f.vma = vma;
   f.root = root;
-  const reason = k.vmas.detachedReason(vma);
+  const reason = again ? 0 : k.vmas.detachedReason(vma);
   if (reason !== 0) return reason === DETACHED_UNMAPPED ? MAPERR : reason === DETACHED_REMAPPED ? WAIT : DETACHED;
   const flags = k.vmas.flags(vma);
   if ((flags & (write ? VM_WRITE : VM_PROT)) === 0) return ACCERR;

@@ -33,6 +33,7 @@ export function lockForCommit(f: Faulter, leaf: TableRef, seen: number): number 
 /** Attached, or replaced by a VMA with the same rights, backing and offset: a neighbour's merge must not cost a restart. */
 function stillApplies(f: Faulter): boolean {
   const { vmas, tree } = f.k;
+  if (!f.protocol.rechecks) return true;
   if (vmas.detachedReason(f.vma) === 0) return true; // Atomics; pairs with the store in markDetached
   const current = tree.find(rootOf(f.k, f.mm), f.vpn);
   if (current === NONE || vmas.detachedReason(current) !== 0 || !sameFor(f, current)) return false;

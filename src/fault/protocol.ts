@@ -9,6 +9,8 @@ export interface FaultProtocol {
   readonly name: string;
   /** In the machine's header, so that every thread uses the same one. */
   readonly id: number;
+  /** False: what was looked up before a sleep is used after it without a second look. No sound protocol does that. */
+  readonly rechecks: boolean;
   /** Takes what the protocol holds during a fault. Called in a section; may leave it meanwhile. */
   begin(k: Kernel, mm: MmRef): void;
   /** Lets go of it. Called in a section. */

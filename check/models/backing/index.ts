@@ -1,6 +1,7 @@
 /** The page cache: one read a page, page locks over I/O, errors, reclaim. */
 import {
   BusError,
+  type DesignName,
   MAP_FIXED_NOREPLACE,
   MAP_PRIVATE,
   MAP_SHARED,
@@ -32,7 +33,7 @@ import {
 } from '../world.ts';
 
 /** The backing's own shared words. */
-interface FileWorld extends World {
+export interface FileWorld extends World {
   readonly io: Int32Array;
 }
 /** How often the file was read; a read is also a place where the schedule may change. */
@@ -57,10 +58,10 @@ registerBacking('counted', (options) => {
   };
 });
 
-function fileWorld(arrange: (hands: Hands) => void): FileWorld {
+function fileWorld(arrange: (hands: Hands) => void, design: DesignName = 'rcu'): FileWorld {
   const words = new Int32Array(new SharedArrayBuffer(64));
   io = words;
-  const world = makeWorld({}, (all) => {
+  const world = makeWorld({ design }, (all) => {
     arrange(all);
     return {};
   });
@@ -183,47 +184,50 @@ const readTwoMunmap = machineModel<FileWorld>({
   outcomes: ['true', '"SEGV_MAPERR"'].flatMap((a) => ['true', '"SEGV_MAPERR"'].map((b) => `[${a},"SEGV_MAPERR",${b}]`)),
 });
 
-const readMunmapRemap = machineModel<FileWorld>({
-  name: 'read-munmap-remap',
-  title: 'munmap, and mmap of another file at the same place, while a fault is in I/O',
-  invariant: 'I4, I21: never a page of the old file in the new mapping',
-  preemptions: 2,
-  setup: () =>
-    fileWorld(({ machine, space }) => {
-      mapFile(space, machine.createFile('counted', { file: 1 }, P), BASE, 1, MAP_PRIVATE);
-      mapFile(space, machine.createFile('counted', { file: 2 }, P), ELSEWHERE, 1, MAP_PRIVATE);
-    }),
-  describe,
-  threads: [
-    {
-      name: 'fault',
-      prepare: counting,
-      run: ({ space }: Hands) => {
-        const seen = look(space, BASE);
-        return seen === wordOf(1, 0) ? 'old' : seen === wordOf(2, 0) ? 'new' : seen;
+/** Under a design (H6). */
+export const readMunmapRemapUnder = (design: DesignName, name: string): Model<FileWorld> =>
+  machineModel<FileWorld>({
+    name,
+    title: 'munmap, and mmap of another file at the same place, while a fault is in I/O',
+    invariant: 'I4, I21: never a page of the old file in the new mapping',
+    preemptions: 2,
+    setup: () =>
+      fileWorld(({ machine, space }) => {
+        mapFile(space, machine.createFile('counted', { file: 1 }, P), BASE, 1, MAP_PRIVATE);
+        mapFile(space, machine.createFile('counted', { file: 2 }, P), ELSEWHERE, 1, MAP_PRIVATE);
+      }, design),
+    describe,
+    threads: [
+      {
+        name: 'fault',
+        prepare: counting,
+        run: ({ space }: Hands) => {
+          const seen = look(space, BASE);
+          return seen === wordOf(1, 0) ? 'old' : seen === wordOf(2, 0) ? 'new' : seen;
+        },
       },
+      {
+        name: 'mapper',
+        prepare: (world) => {
+          const all = counting(world);
+          const file = all.machine.attachFile(makeFile(all.machine, 2, 1));
+          return { ...all, file };
+        },
+        run: ({ space, file }: Hands & { file: MappedFile }) => {
+          space.munmap(BASE, P);
+          mapFile(space, file, BASE, 1, MAP_PRIVATE);
+          return isFile(space, BASE, 2, 0);
+        },
+      },
+    ],
+    check({ shared }) {
+      audit(shared);
+      const seen = look(hands(shared).space, BASE);
+      if (seen !== wordOf(2, 0)) throw new Error(`the new mapping reads ${seen}`);
     },
-    {
-      name: 'mapper',
-      prepare: (world) => {
-        const all = counting(world);
-        const file = all.machine.attachFile(makeFile(all.machine, 2, 1));
-        return { ...all, file };
-      },
-      run: ({ space, file }: Hands & { file: MappedFile }) => {
-        space.munmap(BASE, P);
-        mapFile(space, file, BASE, 1, MAP_PRIVATE);
-        return isFile(space, BASE, 2, 0);
-      },
-    },
-  ],
-  check({ shared }) {
-    audit(shared);
-    const seen = look(hands(shared).space, BASE);
-    if (seen !== wordOf(2, 0)) throw new Error(`the new mapping reads ${seen}`);
-  },
-  outcomes: ['["old",true]', '["new",true]', '["SEGV_MAPERR",true]'],
-});
+    outcomes: ['["old",true]', '["new",true]', '["SEGV_MAPERR",true]'],
+  });
+const readMunmapRemap = readMunmapRemapUnder('rcu', 'read-munmap-remap');
 
 const orBus = (space: Space, at: number): boolean | string => {
   try {

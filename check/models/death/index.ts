@@ -181,9 +181,9 @@ export const deathModels = [
       {
         name: 'survivor',
         prepare: bereaved,
-        run: ({ machine, world }: Bereaved, context: ThreadContext) => {
+        run: ({ machine, space, world }: Bereaved, context: ThreadContext) => {
           if (context.join('victim')) machine.reap(world.victim[0] as number);
-          return 0;
+          return look(space, P1);
         },
       },
       { name: 'bystander', prepare: hands, run: ({ space }: Hands) => put(space, BASE, 7) },
