@@ -48,6 +48,8 @@ function shortPath(place: string): string {
   const plain = place.startsWith('file://')
     ? fileURLToPath(place.replace(/:\d+$/, '')) + (/:\d+$/.exec(place)?.[0] ?? '')
     : place;
+  const foreign = /node_modules\/((?:@[^/]+\/)?[^/]+)\/(?:.*\/)?([^/]+)$/.exec(plain);
+  if (foreign !== null) return `${foreign[1]}: ${foreign[2]}`;
   const near = relative(process.cwd(), plain);
   return near.startsWith('..') ? plain.replace(/^.*\/(?=[^/]+\/[^/]+$)/, '') : near;
 }

@@ -94,7 +94,7 @@ function showUsage(text: string): void {
 
 function report(error: unknown): number {
   if (error instanceof UsageError || error instanceof RunError) {
-    const hint = error instanceof UsageError ? "\nTry 'vmspace run --help'." : '';
+    const hint = error instanceof UsageError ? "\nTry 'vmspace --help'." : '';
     process.stderr.write(`vmspace: ${error.message}${hint}\n`);
     return error.exitCode;
   }

@@ -107,6 +107,7 @@ async function check() {
     { in: 'check/index.ts', out: 'index' },
     { in: 'check/crew.ts', out: 'crew' },
     { in: 'check/engine/thread.worker.ts', out: 'thread.worker' },
+    { in: 'check/transform/load-hooks.ts', out: 'load-hooks' },
   ].filter(({ in: file }) => existsSync(abs(file)));
   const result = await bundle(outputs, {
     entryPoints: engine,
