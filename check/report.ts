@@ -142,10 +142,18 @@ export function renderReplay(replayed: Replayed, options: RenderOptions = {}): s
   const { failure } = ended;
   if (failure !== undefined) {
     lines.push('');
-    lines.push(`${FAILURE_NAMES[failure.kind]}: ${failure.text}`);
+    lines.push(`${FAILURE_NAMES[failure.kind]}: ${withoutChecker(failure.text)}`);
     if (failure.kind === 4) lines.push(...raceStacks(replayed));
   } else lines.push('', `no failure; results ${ended.outcome}`);
   return lines.join('\n');
+}
+
+/** A failure's text without the checker's own frames. */
+function withoutChecker(text: string): string {
+  return text
+    .split('\n')
+    .filter((line) => !/^\s+at .*(thread\.worker|node:|\/check\/engine\/)/.test(line))
+    .join('\n');
 }
 
 /** Both sides of a race: the last access of the thread that failed, and the last one of another thread to the same word. */

@@ -3,7 +3,7 @@
 import { pathToFileURL } from 'node:url';
 import { buildOrExit, root } from './build.mjs';
 
-await buildOrExit(['lib', 'cli'], { ifStale: true, quiet: true });
+await buildOrExit(['lib', 'check', 'cli'], { ifStale: true, quiet: true });
 const main = `${root}/dist/cli/main.js`;
 process.chdir(process.env.INIT_CWD ?? process.cwd());
 process.argv = [process.execPath, main, 'run', ...process.argv.slice(2)];

@@ -8,6 +8,8 @@ import {
   COMMAND_END,
   COMMAND_PREPARE,
   COMMAND_RUN,
+  FAILURE_CHECK,
+  FAILURE_OUTCOME,
   MAX_THREADS,
   MODE_TRACK,
   makeBoard,
@@ -232,7 +234,8 @@ function probe(leader: Leader, scheduler: Scheduler, model: Model<unknown>): voi
     throw new Error(`${model.name}: an execution reported no access. ${NO_PORT}`);
   const seen = leader.threadsSeen();
   const silent = model.threads.filter((_, thread) => (seen & (1 << thread)) === 0).map(({ name }) => name);
-  if (silent.length > 0 && failure === undefined) {
+  const ran = failure === undefined || failure.kind === FAILURE_CHECK || failure.kind === FAILURE_OUTCOME;
+  if (silent.length > 0 && ran) {
     throw new Error(
       `${model.name}: no access of ${silent.join(', ')} to the shared memory of \`setup\` was reported. ${NO_PORT}`,
     );

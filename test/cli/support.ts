@@ -17,7 +17,7 @@ export interface Outcome {
 }
 
 export function buildCli(): void {
-  execFileSync(process.execPath, ['scripts/build.mjs', '--lib', '--cli', '--if-stale', '--quiet'], {
+  execFileSync(process.execPath, ['scripts/build.mjs', '--lib', '--check', '--cli', '--if-stale', '--quiet'], {
     cwd: ROOT,
     stdio: 'inherit',
   });

@@ -1,0 +1,15 @@
+/** All mutants. Only the tests import them. */
+import { backingMutants } from './backing.ts';
+import { deathMutants } from './death.ts';
+import { memoryMutants } from './memory.ts';
+import type { Mutant } from './mutant.ts';
+import { spaceMutants } from './space.ts';
+import { syncMutants } from './sync.ts';
+
+export const mutants: readonly Mutant[] = [
+  ...syncMutants,
+  ...memoryMutants,
+  ...spaceMutants,
+  ...backingMutants,
+  ...deathMutants,
+];
