@@ -27,7 +27,8 @@ const say = (report: Report): void => {
 
 function start(source: ModelSource, me: number, setup?: Extract<Message, { type: 'setup' }>): void {
   const workerData: ThreadData = { source, me, memory: setup?.memory, shared: setup?.shared, regions: setup?.regions };
-  const worker = new Worker(script, { workerData });
+  // Each execution makes its objects anew: a larger young generation is collected less often.
+  const worker = new Worker(script, { workerData, resourceLimits: { maxYoungGenerationSizeMb: 96 } });
   workers[me] = worker;
   worker.on('message', (message: Message) => {
     if (message.type === 'setup') {

@@ -237,7 +237,7 @@ class Search {
   }
 
   async open(): Promise<Facts> {
-    const crew = await Crew.start(this._source, this._options.processor ?? 0);
+    const crew = await Crew.start(this._source, (this._options.processor ?? 0) + this.crews.length);
     this.crews.push(crew);
     return crew.facts as Facts;
   }

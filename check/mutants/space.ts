@@ -145,6 +145,22 @@ export const spaceMutants: readonly Mutant[] = [
     fails: /not among those/,
   },
   {
+    id: 'mprotect-writer/bumped-first',
+    model: 'mprotect-writer',
+    why: 'The generation is bumped before the new layout is published: a translation cached in between stays writable.',
+    edits: [
+      { file: 'src/space/protect.ts', find: '  bumpGeneration(k.cpu, mm, start, end);\n', replace: '' },
+      {
+        file: 'src/space/protect.ts',
+        find: '  lockTree(k, mm);\n  try {\n    const root = rootOf(k, mm);\n    const plan',
+        replace:
+          '  bumpGeneration(k.cpu, mm, start, end);\n  lockTree(k, mm);\n  try {\n    const root = rootOf(k, mm);\n    const plan',
+      },
+    ],
+    fails: /not among those/,
+    preemptions: 3,
+  },
+  {
     id: 'mprotect-fault/detached-not-checked',
     model: 'mprotect-fault',
     why: 'A fault that holds the old VMA makes the PTE writable while the mapping is read-only [Q1].',
@@ -302,6 +318,55 @@ export const spaceMutants: readonly Mutant[] = [
     fails: /data race on frame|not among those/,
   },
   {
+    id: 'run-munmap/bump-before-detach',
+    model: 'run-munmap',
+    why: 'The generation is bumped before the VMA is detached: a section that begins in between fills its TLB with what the zap takes away, and the next one uses it.',
+    edits: [
+      ...noBumpInZap,
+      {
+        file: UNMAP,
+        find: '  detach(k, inside, DETACHED_UNMAPPED);\n',
+        replace: '  bumpGeneration(k.cpu, mm, start, end);\n  detach(k, inside, DETACHED_UNMAPPED);\n',
+      },
+      {
+        file: UNMAP,
+        find: "import { writeLock, writeUnlock } from '../sync/rwsem.ts';",
+        replace:
+          "import { bumpGeneration } from '../paging/generation.ts';\nimport { writeLock, writeUnlock } from '../sync/rwsem.ts';",
+      },
+    ],
+    fails: /data race on frame|not among those/,
+  },
+  {
+    id: 'section-entry/generation-before-slot',
+    model: 'section-entry',
+    why: 'A section loads the generation before it stores its slot [B4]: a retirer sees no section, the section sees no bump.',
+    edits: [
+      {
+        file: 'src/sync/rcu.ts',
+        find: '    if (this.depth++ === 0) {\n      this._publish();\n',
+        replace:
+          '    if (client.sectionDepth === 0) client.revalidate();\n    if (this.depth++ === 0) {\n      this._publish();\n',
+      },
+      { file: 'src/sync/rcu.ts', find: 'NUDGE_HINT);\n      client.revalidate();', replace: 'NUDGE_HINT);' },
+    ],
+    fails: /data race on frame|not among those/,
+  },
+  {
+    id: 'run-munmap/stamp-before-range',
+    model: 'run-munmap',
+    why: 'The ring’s entry is stamped before its range is there: a reader drops the range of an older change and keeps the stale translation.',
+    edits: [
+      {
+        file: 'src/paging/generation.ts',
+        find: '  store(cpu.words, entry + RING_FIRST, start | 0);\n',
+        replace:
+          '  store(cpu.words, entry + RING_STAMP, generation);\n  store(cpu.words, entry + RING_FIRST, start | 0);\n',
+      },
+    ],
+    fails: /data race on frame|not among those/,
+  },
+  {
     id: 'run-munmap/generation-read-plain',
     model: 'run-munmap',
     why: 'The generation is read without Atomics on entry [B5].',
@@ -354,13 +419,32 @@ export const spaceMutants: readonly Mutant[] = [
     fails: /not among those|is lost|frame \d+ is/,
   },
   {
-    id: 'mmap-mmap/no-tree-lock',
+    id: 'munmap-mmap/lock-dropped-early',
+    model: 'munmap-mmap',
+    why: 'munmap publishes the hole and lets go of mmap_lock before the zap [A7]: it zaps what another thread has mapped there, and a fault there finds the entry zapped without end.',
+    edits: [
+      {
+        file: UNMAP,
+        find: '  detach(k, inside, DETACHED_UNMAPPED);\n',
+        replace:
+          '  detach(k, inside, DETACHED_UNMAPPED);\n  lockTree(k, mm);\n  commit(k, mm, plan, edit);\n  unlockTree(k, mm);\n  clearIntent(k.cpu);\n  writeUnlock(k.cpu, mm + MM_MMAP_LOCK);\n',
+      },
+      {
+        file: UNMAP,
+        find: '  lockTree(k, mm);\n  try {\n    commit(k, mm, plan, edit);\n  } finally {\n    unlockTree(k, mm);\n  }\n  clearIntent(k.cpu);\n',
+        replace: '  writeLock(k.cpu, mm + MM_MMAP_LOCK);\n',
+      },
+    ],
+    fails: /is lost|not among those|a PTE|no end/,
+  },
+  {
+    id: 'mmap-mmap/no-mmap-lock',
     model: 'mmap-mmap',
-    why: 'The layout is changed without the tree lock and without mmap_lock: two edits start from one root.',
+    why: 'mmap does not take mmap_lock: two threads choose the same gap.',
     edits: [
       { file: 'src/space/map.ts', find: '  writeLock(k.cpu, mm + MM_MMAP_LOCK);\n', replace: '' },
       { file: 'src/space/map.ts', find: '    writeUnlock(k.cpu, mm + MM_MMAP_LOCK);\n', replace: '' },
     ],
-    fails: /./,
+    fails: /not among those/,
   },
 ];

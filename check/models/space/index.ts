@@ -1,6 +1,7 @@
 /** Layout changes against faults: munmap, MAP_FIXED, mprotect, table teardown, the TLB and the grace period. */
 
-import type { Vpn } from '../../../src/base/brands.ts';
+import type { MmRef, Vpn } from '../../../src/base/brands.ts';
+import { TLB_MASK } from '../../../src/base/tunables.ts';
 import {
   type FileHandle,
   MAP_FIXED,
@@ -10,9 +11,13 @@ import {
   type MappedFile,
   PROT_READ,
   type Space,
+  VmError,
 } from '../../../src/index.ts';
+import { ptePfn } from '../../../src/paging/pte.ts';
+import { LEAF_PAGES } from '../../../src/paging/table.layout.ts';
+import { View } from '../../../src/paging/view.ts';
 import { rootOf } from '../../../src/space/layout.ts';
-import { load, store } from '../../../src/sync/atomics.checked.ts';
+import { data32, load, store } from '../../../src/sync/atomics.checked.ts';
 import type { Model } from '../../model.ts';
 import {
   ANON,
@@ -37,7 +42,7 @@ const P0 = BASE;
 const P1: number = BASE + P;
 const P2: number = BASE + 2 * P;
 /** Bytes that one leaf covers. */
-const LEAF = 512 * P;
+const LEAF: number = LEAF_PAGES * P;
 
 /** Three pages, of which the middle one has been written: tables and leaf are there. */
 const threePages = (): World =>
@@ -107,8 +112,7 @@ const munmapTwoFaults = machineModel<World>({
   ...munmapFault,
   name: 'munmap-two-faults',
   title: 'munmap of a page against two write faults on it',
-  preemptions: 1,
-  longPreemptions: 2,
+  preemptions: 2,
   threads: [
     ...munmapFault.threads,
     { name: 'other', prepare: hands, run: ({ space }: Hands) => put(space, P0 + 4, 8) },
@@ -502,9 +506,10 @@ const teardownFault = machineModel<World>({
 
 const runMunmap = machineModel<World>({
   name: 'run-munmap',
-  title: 'a reader inside run() with a cached translation, against munmap and reuse of the frame by another mapping',
+  title:
+    'a reader with a cached translation, in run() and after it, against munmap and reuse of the frame by another mapping',
   invariant: 'I6, I11: a frame is used again only after every section that could reach it has ended',
-  preemptions: 2,
+  preemptions: 3,
   setup: threePages,
   threads: [
     {
@@ -526,20 +531,74 @@ const runMunmap = machineModel<World>({
         all.space.load32(P1);
         return all;
       },
-      run: ({ space }: Hands) =>
-        orSegv(() =>
+      run: ({ space }: Hands) => {
+        const inside = orSegv(() =>
           space.run((m) => {
             const first = m.load32(P1);
             const second = m.load32(P1);
             return [first, second];
           }),
-        ),
+        );
+        return [inside, look(space, P1)];
+      },
     },
   ],
   check({ shared }) {
     audit(shared);
   },
-  outcomes: ['[0,[1,1]]', '[0,"SEGV_MAPERR"]'],
+  outcomes: ['[0,[[1,1],1]]', '[0,[[1,1],"SEGV_MAPERR"]]', '[0,["SEGV_MAPERR","SEGV_MAPERR"]]'],
+});
+
+/** What one thread keeps of the space, and the words of the frames: what an access has on a hit. */
+interface Cached {
+  readonly machine: Machine;
+  readonly view: View;
+  readonly words: Int32Array;
+}
+
+const SLOT = (P1 / P) & TLB_MASK;
+
+const sectionEntry = machineModel<World>({
+  name: 'section-entry',
+  title: 'sections that use a cached translation, against munmap and reuse of the frame',
+  invariant:
+    'I6: a section whose TLB still holds a translation keeps its frame. The poll of a hit is left out: it is plain, an old value is a legal answer',
+  preemptions: 2,
+  setup: threePages,
+  threads: [
+    runMunmap.threads[0] as (typeof runMunmap.threads)[0],
+    {
+      name: 'reader',
+      prepare: (world): Cached => {
+        const { machine, space } = hands(world);
+        const { kernel: k } = machine;
+        const mm = world.space.space as MmRef;
+        const view = new View(k.cpu, mm);
+        space.load32(P1);
+        const vpn = (P1 / P) as Vpn;
+        k.rcu.enter(view);
+        const leaf = view.leafFor(k.tables, vpn);
+        const pte = load(k.words, k.tables.entries(leaf) + (vpn % LEAF_PAGES));
+        view.tlb.fill(vpn, ptePfn(pte), false);
+        k.rcu.leave(view);
+        return { machine, view, words: new Int32Array(k.frames.bytes.buffer as SharedArrayBuffer) };
+      },
+      run: ({ machine: { kernel: k }, view, words }: Cached) => {
+        const section = () => {
+          k.rcu.enter(view);
+          const hit = view.tlb.readTags[SLOT] === P1;
+          const seen = hit ? data32(words, view.tlb.frames[SLOT] as number) : 'miss';
+          k.rcu.leave(view);
+          return seen;
+        };
+        return [section(), section()];
+      },
+    },
+  ],
+  check({ shared }) {
+    audit(shared);
+  },
+  outcomes: ['[0,[1,1]]', '[0,[1,"miss"]]', '[0,["miss","miss"]]'],
 });
 
 const privateFileWrite = machineModel<World>({
@@ -577,6 +636,43 @@ const privateFileWrite = machineModel<World>({
     audit(shared);
   },
   outcomes: ['[5,["file",true]]', '[5,[5,true]]'],
+});
+
+const munmapMmap = machineModel<World>({
+  name: 'munmap-mmap',
+  title: 'munmap of a written page against a thread that maps the same place as soon as it is free, and writes',
+  invariant: 'mmap_lock is held to the end of the zap: munmap takes nothing away from a mapping made after it',
+  preemptions: 2,
+  setup: threePages,
+  threads: [
+    {
+      name: 'unmap',
+      prepare: hands,
+      run: ({ space }: Hands) => {
+        space.munmap(P0, 3 * P);
+        return 0;
+      },
+    },
+    {
+      name: 'mapper',
+      prepare: hands,
+      run: ({ space }: Hands) => {
+        try {
+          space.mmap({ addr: P1, length: P, prot: RW, flags: ANON | MAP_FIXED_NOREPLACE });
+        } catch (error) {
+          if (error instanceof VmError) return error.code;
+          throw error;
+        }
+        return [put(space, P1 + 4, 7), look(space, P1), look(space, P1 + 4)];
+      },
+    },
+  ],
+  check({ shared, results }) {
+    audit(shared);
+    if (results[1] !== 'EEXIST' && look(hands(shared).space, P1 + 4) !== 7)
+      throw new Error('a write into the new mapping is lost');
+  },
+  outcomes: ['[0,"EEXIST"]', '[0,["ok",0,7]]'],
 });
 
 /** Two mappers choose addresses at the same time. */
@@ -618,6 +714,8 @@ export const spaceModels: readonly Model<never>[] = [
   leafMunmap,
   teardownFault,
   runMunmap,
+  sectionEntry,
   privateFileWrite,
+  munmapMmap,
   mmapMmap,
 ] as unknown as readonly Model<never>[];
