@@ -7,8 +7,8 @@
  * here, but only Atomics order anything.
  *
  * ```
- * note:  execution | release valid | plain writes, 8 | other writes, 8 | plain reads, 8 | other reads, 8 | released clock, 8
- *        0           1               2                 10                18               26               34
+ * note:  execution | release valid | plain writes, 8 | other writes, 8 | plain reads, 8 | other reads, 8 | released clock, 8 | writer
+ *        0           1               2                 10                18               26               34                  42
  * ```
  */
 import { B_EXECUTION, B_THREADS, CLOCKS, MAX_THREADS, NOTE_WORDS } from './board.ts';
@@ -20,6 +20,7 @@ const N_WRITES = 10;
 const N_PLAIN_READS = 18;
 const N_READS = 26;
 const N_CLOCK = 34;
+const N_WRITER = 42;
 
 export class Clocks {
   private readonly _board: Int32Array;
@@ -55,6 +56,21 @@ export class Clocks {
     notes[note + column + me] = board[this._mine + me] as number;
     if (write && plain) notes[note + N_RELEASED] = 0;
     return -1;
+  }
+
+  /** Remembers who wrote last. */
+  wrote(location: number): void {
+    const note = location * NOTE_WORDS;
+    if (this._notes[note + N_EXECUTION] !== this._board[B_EXECUTION]) this._clear(note);
+    this._notes[note + N_WRITER] = this._me + 1;
+  }
+
+  /** The thread that wrote last in this execution, or -1. */
+  writerOf(location: number): number {
+    const note = location * NOTE_WORDS;
+    return this._notes[note + N_EXECUTION] === this._board[B_EXECUTION]
+      ? (this._notes[note + N_WRITER] as number) - 1
+      : -1;
   }
 
   /** What an Atomics read learns from the write it reads from. After `access`. */

@@ -594,7 +594,7 @@ export class Scheduler {
       const status = board[at + T_STATUS];
       if (status === STATUS_WAITING) {
         const until = board[at + T_DEADLINE] === -1 ? '' : ', with a time limit';
-        lines.push(`${name} sleeps on @${board[at + T_WAIT]}${until}`);
+        lines.push(`${name} sleeps on @${board[at + T_WAIT]} ${this._held(board[at + T_WAIT] as number)}${until}`);
       } else if (status === STATUS_PAUSED) lines.push(`${name} spins on @${board[at + T_KIND]}`);
       else if (status === STATUS_JOINING)
         lines.push(`${name} waits for the end of ${this.names[board[at + T_JOIN] as number]}`);
@@ -603,6 +603,16 @@ export class Scheduler {
       else lines.push(`${name} could run`);
     }
     return lines.join('\n');
+  }
+
+  /** What the word at an address holds, and by whose hand: for a lock that is its owner. */
+  private _held(address: number): string {
+    const region = this._regions.find(({ base, bytes }) => address >= base && address < base + bytes.length);
+    if (region === undefined) return '';
+    const byte = address - region.base;
+    const value = new DataView(region.bytes.buffer).getInt32(byte, true);
+    const writer = this._clocks.writerOf(region.numbers[byte >> this._shift] as number);
+    return `(${value}, ${writer === -1 ? 'as in the beginning' : `written last by ${this.names[writer]}`})`;
   }
 
   private _advance(): void {
@@ -683,6 +693,7 @@ export class Scheduler {
         board[B_GREW] = 1;
       }
       if (kind === 'notify') continue;
+      if (write) this._clocks.wrote(number);
       // A read that is marked as racing takes any value; a marked write is still a write to everybody else.
       if (board[B_RACES] === 1 && what !== 0) {
         const rival = this._clocks.access(number, write, (what & PLAIN) !== 0);
