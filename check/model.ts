@@ -72,6 +72,8 @@ export interface Model<Shared = unknown> {
   readonly granule?: 1 | 2 | 4;
   /** The meaning of a word: buffer number (in the order found in Shared), byte offset. */
   describe?(shared: Shared, buffer: number, byte: number): string | undefined;
+  /** The meaning of a value of a word; undefined where the number says it. */
+  value?(shared: Shared, buffer: number, byte: number, value: number): string | undefined;
   /** Ranges of words whose accesses are not explored and not checked, as [buffer, first byte, byte behind the last]. */
   ignore?(shared: Shared): readonly (readonly [number, number, number])[];
 }

@@ -59,23 +59,24 @@ function valueText(value: number): string {
 }
 
 function accessText(access: Recorded, name: string): string {
-  const { kind, before, value, expected } = access;
+  const { kind, texts } = access;
+  const before = texts?.before ?? valueText(access.before);
+  const value = texts?.value ?? valueText(access.value);
+  const expected = texts?.expected ?? valueText(access.expected);
   switch (kind) {
     case 'peek':
     case 'load':
     case 'racyPeek':
     case 'data':
-      return `${kind} ${name} = ${valueText(before)}`;
+      return `${kind} ${name} = ${before}`;
     case 'cas':
-      return before === expected
-        ? `cas ${name}: ${valueText(expected)} -> ${valueText(value)}`
-        : `cas ${name}: ${valueText(before)}, not ${valueText(expected)}`;
+      return access.before === access.expected
+        ? `cas ${name}: ${expected} -> ${value}`
+        : `cas ${name}: ${before}, not ${expected}`;
     case 'add':
-      return `add ${name}: ${valueText(before)} + ${valueText(value)}`;
+      return `add ${name}: ${valueText(access.before)} + ${valueText(access.value)}`;
     case 'wait':
-      return before === expected
-        ? `wait ${name} while ${valueText(expected)}`
-        : `wait ${name}: is ${valueText(before)}`;
+      return access.before === access.expected ? `wait ${name} while ${expected}` : `wait ${name}: is ${before}`;
     case 'notify':
       return `notify ${name}`;
     case 'bulk':
@@ -89,7 +90,7 @@ function accessText(access: Recorded, name: string): string {
     case 'pause':
       return 'spins';
     default:
-      return kind.startsWith('preempted') ? '' : `${kind} ${name}: ${valueText(before)} -> ${valueText(value)}`;
+      return kind.startsWith('preempted') ? '' : `${kind} ${name}: ${before} -> ${value}`;
   }
 }
 

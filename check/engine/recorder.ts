@@ -15,6 +15,12 @@ export interface Recorded {
   readonly value: number;
   readonly expected: number;
   readonly stack: string;
+  /** What the values mean, where the model says so. */
+  readonly texts?: {
+    readonly before?: string | undefined;
+    readonly value?: string | undefined;
+    readonly expected?: string | undefined;
+  };
 }
 
 export class Recorder {

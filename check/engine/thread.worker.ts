@@ -16,6 +16,7 @@ import {
 } from './board.ts';
 import { Actor, type Failure, Leader, textOf } from './leader.ts';
 import type { Order, Report, ThreadData } from './protocol.ts';
+import type { Recorded } from './recorder.ts';
 import { findBuffers, makeRegions, type RegionMemory } from './regions.ts';
 import { Scheduler } from './scheduler.ts';
 
@@ -105,7 +106,11 @@ function serve(
   const actor = new Actor(scheduler, memory, model, shared);
   const recorded: Report[] = [];
   actor.onRecorded = (accesses) =>
-    recorded.push({ type: 'recorded', recorded: accesses, names: named(model, shared, regions, accesses) });
+    recorded.push({
+      type: 'recorded',
+      recorded: explained(model, shared, regions, accesses),
+      names: named(model, shared, regions, accesses),
+    });
   const leader = new Leader(actor, memory, regions);
   probe(leader, scheduler, model);
   /** With the names of the words instead of their addresses. */
@@ -252,7 +257,7 @@ function follow(model: Model<unknown>): void {
   actor.onRecorded = (accesses) =>
     say({
       type: 'recorded',
-      recorded: accesses,
+      recorded: explained(model, data.shared, data.regions as readonly RegionMemory[], accesses),
       names: named(model, data.shared, data.regions as readonly RegionMemory[], accesses),
     });
   port.postMessage({ type: 'loaded' });
@@ -272,6 +277,23 @@ function follow(model: Model<unknown>): void {
     } else if (command === COMMAND_RUN) over = actor.run();
     if (over) scheduler.command(0, COMMAND_END);
   }
+}
+
+/** With what the values mean, as the model tells. */
+function explained(
+  model: Model<unknown>,
+  shared: unknown,
+  regions: readonly RegionMemory[],
+  accesses: readonly Recorded[],
+): Recorded[] {
+  return accesses.map((access) => {
+    const { address, before, value, expected } = access;
+    const which = regions.findIndex(({ base, buffer }) => address >= base && address < base + buffer.byteLength);
+    const region = regions[which];
+    if (model.value === undefined || region === undefined) return access;
+    const text = (number: number): string | undefined => model.value?.(shared, which, address - region.base, number);
+    return { ...access, texts: { before: text(before), value: text(value), expected: text(expected) } };
+  });
 }
 
 /** Names of the addresses in a recording: only a thread that has the model can tell. */

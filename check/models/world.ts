@@ -36,7 +36,7 @@ import {
   LOCKDEP,
 } from '../../src/sync/control.layout.ts';
 import type { Model } from '../model.ts';
-import { describeFrames, describeMachine } from '../naming/machine.ts';
+import { describeFrames, describeMachine, describeValues } from '../naming/machine.ts';
 
 export const P: number = PAGE_SIZE;
 export const RW: number = PROT_READ | PROT_WRITE;
@@ -98,11 +98,17 @@ export function describeWorld(world: World, buffer: number, byte: number): strin
   return buffer === 0 ? describeMachine(world.machine.control as SharedArrayBuffer)(byte) : undefined;
 }
 
+/** The meaning of a value in it. */
+export function valueInWorld(world: World, buffer: number, byte: number, value: number): string | undefined {
+  return buffer === 0 ? describeValues(world.machine.control as SharedArrayBuffer)(byte, value) : undefined;
+}
+
 /** What every model of a machine has. */
 export function machineModel<Shared extends World>(
-  model: Omit<Model<Shared>, 'describe' | 'ignore'> & Partial<Pick<Model<Shared>, 'describe' | 'ignore'>>,
+  model: Omit<Model<Shared>, 'describe' | 'ignore' | 'value'> &
+    Partial<Pick<Model<Shared>, 'describe' | 'ignore' | 'value'>>,
 ): Model<Shared> {
-  return { describe: describeWorld, ignore: ignoreLockdep, ...model };
+  return { describe: describeWorld, value: valueInWorld, ignore: ignoreLockdep, ...model };
 }
 
 /**

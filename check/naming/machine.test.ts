@@ -5,7 +5,7 @@ import { computeRegions } from '../../src/memory/regions.ts';
 import { MM_GENERATION, MM_RING, RING_ENTRY_WORDS, RING_PAGES } from '../../src/paging/mm.layout.ts';
 import { C_REF_VMA, C_SLOT, cpuSlot, EPOCH, FRAME_LOCK } from '../../src/sync/control.layout.ts';
 import { V_DETACHED } from '../../src/vma/vma.layout.ts';
-import { describeFrames, describeMachine } from './machine.ts';
+import { describeFrames, describeMachine, describeValues } from './machine.ts';
 
 describe('names of words', () => {
   const machine = createMachine({ memory: 64 * PAGE_SIZE });
@@ -31,6 +31,22 @@ describe('names of words', () => {
     const v = k.tree.find(k.words[mm + 16] as never, (at / PAGE_SIZE) as never);
     expect(word(v + V_DETACHED)).toMatch(/^VMA \d+ \.detached$/);
     expect(describeFrames(12 * PAGE_SIZE + 64)).toBe('frame 12 +64');
+  });
+
+  it('say what values mean', () => {
+    const textOf = describeValues(memory);
+    const v = k.tree.find(k.words[mm + 16] as never, (at / PAGE_SIZE) as never);
+    const leaf = k.tables.leafFor(mm as never, (at / PAGE_SIZE) as never);
+    const pte = k.tables.entries(leaf) + ((at / PAGE_SIZE) % 512);
+    expect(textOf((v + V_DETACHED) * 4, 3)).toBe('remapped');
+    expect(textOf(pte * 4, k.words[pte] as number)).toMatch(/^pfn \d+ present write accessed dirty$/);
+    expect(textOf(pte * 4, 0)).toBe('empty');
+    expect(textOf(FRAME_LOCK * 4, 0)).toBe('free');
+    expect(textOf(FRAME_LOCK * 4, 0x103)).toBe('cpu 2, waited for');
+    expect(textOf(v * 4, 0x204)).toBe('RETIRED cpu 1');
+    expect(textOf((cpuSlot(0) + C_SLOT) * 4, 7)).toBe('epoch 6');
+    expect(textOf((mm + 16) * 4, k.words[mm + 16] as number)).toMatch(/^tree node \d+$/);
+    expect(textOf(EPOCH * 4, 6)).toBe(undefined);
   });
 
   it('are there for every word, and differ within a record', () => {

@@ -4,6 +4,7 @@
  */
 import * as mapping from '../../src/backing/mapping.layout.ts';
 import { PAGE_SIZE } from '../../src/base/limits.ts';
+import { stateKind, stateTag } from '../../src/memory/ownership.ts';
 import * as page from '../../src/memory/page.layout.ts';
 import {
   CHUNK_WORDS,
@@ -14,9 +15,11 @@ import {
 } from '../../src/memory/regions.layout.ts';
 import { computeRegions, type Regions } from '../../src/memory/regions.ts';
 import * as mm from '../../src/paging/mm.layout.ts';
+import { PTE_ACCESSED, PTE_DIRTY, PTE_NONE, PTE_PRESENT, PTE_WRITE, PTE_ZAPPED, ptePfn } from '../../src/paging/pte.ts';
 import * as table from '../../src/paging/table.layout.ts';
 import { SLAB_MAPPING, SLAB_NODE, SLAB_RMAP, SLAB_TEXT, SLAB_VMA } from '../../src/space/kernel.ts';
 import * as control from '../../src/sync/control.layout.ts';
+import { OWNER_MASK, WAITED } from '../../src/sync/lock-classes.ts';
 import * as node from '../../src/vma/tree.layout.ts';
 import * as vma from '../../src/vma/vma.layout.ts';
 
@@ -104,6 +107,51 @@ export function describeMachine(memory: SharedArrayBuffer): (byte: number) => st
   const words = new Int32Array(memory);
   const regions = computeRegions(words[control.H_FRAMES] as number);
   return (byte) => nameOf(words, regions, byte >> 2);
+}
+
+/** Says what a value in such a word means; undefined for plain numbers. */
+export function describeValues(memory: SharedArrayBuffer): (byte: number, value: number) => string | undefined {
+  const words = new Int32Array(memory);
+  const regions = computeRegions(words[control.H_FRAMES] as number);
+  const nameAt = (word: number): string => nameOf(words, regions, word);
+  return (byte, value) => {
+    const name = nameAt(byte >> 2);
+    if (/([lL]ock|\.lock|\.queue)$|^(futex bucket|page-cache lock) \d+$/.test(name)) return lockText(value);
+    if (/\.detached$/.test(name)) return ['attached', 'replaced', 'unmapped', 'remapped', 'released'][value];
+    if (/ \.state$/.test(name) && !/^(cpu|space) /.test(name)) return stateText(value);
+    if (/\.pte\[\d+\]$/.test(name)) return pteText(value);
+    if (/^cpu \d+ \.slot$/.test(name)) return (value & 1) === 0 ? 'no section' : `epoch ${value & ~1}`;
+    if (/\.(root|top|entry\[\d+\]|children(\[\d+\])?|refVma|rmapSlot|parent)$/.test(name)) {
+      return value === 0 ? 'none' : nameAt(value).replace(/ \.(state|level)$/, '');
+    }
+    return undefined;
+  };
+}
+
+const tagText = (tag: number): string => `cpu ${tag - 1}`;
+
+function lockText(value: number): string {
+  const owner = value & OWNER_MASK;
+  return `${owner === 0 ? 'free' : tagText(owner)}${(value & WAITED) === 0 ? '' : ', waited for'}`;
+}
+
+function stateText(value: number): string {
+  const kind = ['FREE', 'CACHED', 'OWNED', 'LIVE', 'RETIRED'][stateKind(value)] ?? String(value);
+  return stateTag(value) === 0 ? kind : `${kind} ${tagText(stateTag(value))}`;
+}
+
+const PTE_BITS = Object.entries({
+  present: PTE_PRESENT,
+  write: PTE_WRITE,
+  accessed: PTE_ACCESSED,
+  dirty: PTE_DIRTY,
+  none: PTE_NONE,
+  zapped: PTE_ZAPPED,
+});
+
+function pteText(value: number): string {
+  if (value === 0) return 'empty';
+  return [`pfn ${ptePfn(value)}`, ...PTE_BITS.filter(([, bit]) => (value & bit) !== 0).map(([name]) => name)].join(' ');
 }
 
 /** The same for a byte of the frames. */

@@ -12,9 +12,9 @@ import { defineModel, type Model, type ThreadContext } from '../../model.ts';
 import { describeRbTree, RbTree } from '../../wrong/rbtree.ts';
 import { vmaRefProtocol } from '../../wrong/vma-ref.ts';
 import { readMunmapRemapUnder } from '../backing/index.ts';
+import { mprotectFaultUnder } from '../space/index.ts';
 import {
   ANON,
-  audit,
   BASE,
   type Hands,
   hands,
@@ -96,34 +96,10 @@ const btree = machineModel<World>({
 
 /* H3: a fault in what mprotect is just changing. */
 
-const h3 = (design: DesignName, name: string): Model<World> =>
-  machineModel<World>({
-    name,
-    title: `H3: the first write to a page in the part that mprotect splits off and makes read-only, under ${design}`,
-    invariant: 'I5: no page with the old rights in the new mapping',
-    preemptions: 3,
-    setup: () =>
-      makeWorld({ design }, ({ space }) => {
-        mapAnon(space, BASE, 3);
-        space.store32(BASE + P, 1);
-        return {};
-      }),
-    threads: [
-      {
-        name: 'protect',
-        prepare: hands,
-        run: ({ space }: Hands) => {
-          space.mprotect(BASE, P, PROT_READ);
-          return 0;
-        },
-      },
-      { name: 'fault', prepare: hands, run: ({ space }: Hands) => put(space, BASE, 5) },
-    ],
-    check({ shared }) {
-      audit(shared);
-    },
-    outcomes: ['[0,"ok"]', '[0,"SEGV_ACCERR"]'],
-  });
+const h3 = (design: DesignName, name: string): Model<World> => ({
+  ...mprotectFaultUnder(design, name),
+  title: `H3: the first write to a page in the part that mprotect splits off and makes read-only, under ${design}`,
+});
 
 /* H11: faults while mmap_lock is held for writing all the time. */
 

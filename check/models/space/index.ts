@@ -3,6 +3,7 @@
 import type { MmRef, Vpn } from '../../../src/base/brands.ts';
 import { TLB_MASK } from '../../../src/base/tunables.ts';
 import {
+  type DesignName,
   type FileHandle,
   MAP_FIXED,
   MAP_FIXED_NOREPLACE,
@@ -45,8 +46,8 @@ const P2: number = BASE + 2 * P;
 const LEAF: number = LEAF_PAGES * P;
 
 /** Three pages, of which the middle one has been written: tables and leaf are there. */
-const threePages = (): World =>
-  makeWorld({}, ({ space }) => {
+const threePages = (design: DesignName = 'rcu'): World =>
+  makeWorld({ design }, ({ space }) => {
     mapAnon(space, P0, 3);
     space.store32(P1, 1);
     return {};
@@ -57,7 +58,7 @@ const rootLookup = machineModel<World>({
   title: 'a lookup and a dump of the layout, while the mappings around are split, merged and replaced',
   invariant: 'I1: a lookup returns a VMA that was published at some instant of the call; a dump is one layout',
   preemptions: 3,
-  setup: threePages,
+  setup: () => threePages(),
   threads: [
     {
       name: 'writer',
@@ -90,7 +91,7 @@ const munmapFault = machineModel<World>({
   title: 'munmap of a page against a write fault on it',
   invariant: 'I5: no page is installed behind a VMA that was detached before the zap; nothing is lost',
   preemptions: 4,
-  setup: threePages,
+  setup: () => threePages(),
   threads: [
     {
       name: 'unmap',
@@ -157,7 +158,7 @@ const fixedFault = machineModel<World>({
   title: 'MAP_FIXED over a written page against a read of it',
   invariant: 'I3: no SEGV for an address that is mapped throughout; after the call its new contents and no old page',
   preemptions: 3,
-  setup: threePages,
+  setup: () => threePages(),
   threads: [
     {
       name: 'map',
@@ -181,7 +182,7 @@ const fixedWrite = machineModel<World>({
   invariant:
     'what is written into the new mapping stays: the old pages are zapped before the new mapping is published (A5)',
   preemptions: 2,
-  setup: threePages,
+  setup: () => threePages(),
   threads: [
     {
       name: 'map',
@@ -245,7 +246,7 @@ const mprotectWriter = machineModel<World>({
   title: 'mprotect to read-only against a writer with a cached translation',
   invariant: 'I14: no write lands after mprotect has returned',
   preemptions: 2,
-  setup: threePages,
+  setup: () => threePages(),
   threads: [
     {
       name: 'protect',
@@ -277,35 +278,38 @@ const mprotectWriter = machineModel<World>({
   outcomes: ['[true,["ok","ok"]]', '[true,["ok","SEGV_ACCERR"]]', '[true,["SEGV_ACCERR","SEGV_ACCERR"]]'],
 });
 
-const mprotectFault = machineModel<World>({
-  name: 'mprotect-fault',
-  title: 'mprotect to read-only against the first write to a page',
-  invariant: 'I5: a fault that holds the old VMA does not install a writable PTE in the new one',
-  preemptions: 3,
-  setup: threePages,
-  threads: [
-    {
-      name: 'protect',
-      prepare: hands,
-      run: ({ space }: Hands) => {
-        space.mprotect(P0, P, PROT_READ);
-        return 0;
+/** Under a design (H3). */
+export const mprotectFaultUnder = (design: DesignName, name: string): Model<World> =>
+  machineModel<World>({
+    name,
+    title: 'mprotect to read-only against the first write to a page',
+    invariant: 'I5: a fault that holds the old VMA does not install a writable PTE in the new one',
+    preemptions: 3,
+    setup: () => threePages(design),
+    threads: [
+      {
+        name: 'protect',
+        prepare: hands,
+        run: ({ space }: Hands) => {
+          space.mprotect(P0, P, PROT_READ);
+          return 0;
+        },
       },
+      { name: 'fault', prepare: hands, run: ({ space }: Hands) => put(space, P0, 5) },
+    ],
+    check({ shared }) {
+      audit(shared);
     },
-    { name: 'fault', prepare: hands, run: ({ space }: Hands) => put(space, P0, 5) },
-  ],
-  check({ shared }) {
-    audit(shared);
-  },
-  outcomes: ['[0,"ok"]', '[0,"SEGV_ACCERR"]'],
-});
+    outcomes: ['[0,"ok"]', '[0,"SEGV_ACCERR"]'],
+  });
+const mprotectFault = mprotectFaultUnder('rcu', 'mprotect-fault');
 
 const mprotectTwice = machineModel<World>({
   name: 'mprotect-twice',
   title: 'read-only and back again, against a write fault that may hold either VMA',
   invariant: 'no PTE is writable while the mapping is read-only (I5)',
   preemptions: 2,
-  setup: threePages,
+  setup: () => threePages(),
   threads: [
     {
       name: 'protect',
@@ -333,7 +337,7 @@ const mprotectSplitFault = machineModel<World>({
   title: 'a write fault in the half of a mapping that mprotect splits off and leaves as it was',
   invariant: 'I3: the fault succeeds, whichever VMA it found',
   preemptions: 3,
-  setup: threePages,
+  setup: () => threePages(),
   threads: [
     {
       name: 'protect',
@@ -357,7 +361,7 @@ const twoFaultsAnon = machineModel<World>({
   title: 'two write faults on one untouched page',
   invariant: 'I9: one page, both writes in it; the loser of the race gives its frame back',
   preemptions: 3,
-  setup: threePages,
+  setup: () => threePages(),
   threads: [
     { name: 'a', prepare: hands, run: ({ space }: Hands) => put(space, P0, 5) },
     { name: 'b', prepare: hands, run: ({ space }: Hands) => put(space, P0 + 4, 6) },
@@ -510,7 +514,7 @@ const runMunmap = machineModel<World>({
     'a reader with a cached translation, in run() and after it, against munmap and reuse of the frame by another mapping',
   invariant: 'I6, I11: a frame is used again only after every section that could reach it has ended',
   preemptions: 3,
-  setup: threePages,
+  setup: () => threePages(),
   threads: [
     {
       name: 'unmap',
@@ -564,7 +568,7 @@ const sectionEntry = machineModel<World>({
   invariant:
     'I6: a section whose TLB still holds a translation keeps its frame. The poll of a hit is left out: it is plain, an old value is a legal answer',
   preemptions: 2,
-  setup: threePages,
+  setup: () => threePages(),
   threads: [
     runMunmap.threads[0] as (typeof runMunmap.threads)[0],
     {
@@ -643,7 +647,7 @@ const munmapMmap = machineModel<World>({
   title: 'munmap of a written page against a thread that maps the same place as soon as it is free, and writes',
   invariant: 'mmap_lock is held to the end of the zap: munmap takes nothing away from a mapping made after it',
   preemptions: 2,
-  setup: threePages,
+  setup: () => threePages(),
   threads: [
     {
       name: 'unmap',
@@ -681,7 +685,7 @@ const mmapMmap = machineModel<World>({
   title: 'two threads map wherever there is room, and use it',
   invariant: 'two mappings never overlap, and what is written stays',
   preemptions: 2,
-  setup: threePages,
+  setup: () => threePages(),
   threads: ['a', 'b'].map((name, i) => ({
     name,
     prepare: hands,
