@@ -18,6 +18,7 @@ const samples = [
   { file: 'neutral.ts', lib: ['ES2022'], types: [] },
   { file: 'browser.ts', lib: ['ES2022', 'DOM'], types: [] },
   { file: 'node.ts', lib: ['ES2022'], types: ['node'] },
+  { file: 'check.ts', lib: ['ES2022', 'ES2017.SharedMemory'], types: ['node'] },
 ];
 const resolutions = [{ module: 'nodenext' }, { module: 'preserve', moduleResolution: 'bundler' }];
 
@@ -63,6 +64,8 @@ function checkConsumer(tarball, dir) {
   }
   run(join(dir, 'node_modules/.bin/vmspace'), ['--help'], dir);
   console.log('consumer: vmspace --help runs');
+  run(join(dir, 'node_modules/.bin/vmspace'), ['check', 'munmap-fault', '--preemptions', '1'], dir);
+  console.log('consumer: vmspace check runs');
 }
 
 const temp = mkdtempSync(join(tmpdir(), 'vmspace-package-'));
