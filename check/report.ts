@@ -104,7 +104,8 @@ export function renderReplay(replayed: Replayed, options: RenderOptions = {}): s
   accesses.forEach((access, i) => {
     const changes = i > 0 && accesses[i - 1]?.thread !== access.thread;
     if (!changes && i !== 0 && i !== accesses.length - 1) return;
-    for (let near = i - context; near < i + context; near++) shown.add(near);
+    const end = Math.min(accesses.length, i + context);
+    for (let near = Math.max(0, i - context); near < end; near++) shown.add(near);
   });
   const lines: string[] = [];
   const cell = (text: string): string => (text.length > width ? `${text.slice(0, width - 1)}…` : text.padEnd(width));

@@ -142,6 +142,20 @@ export const backingMutants: readonly Mutant[] = [
     preemptions: 2,
   },
   {
+    id: 'reclaim-reuse/plain-link',
+    model: 'reclaim-reuse',
+    why: 'The link of a recycled record is written plainly, while a look-up that was led astray reads it.',
+    edits: [
+      {
+        file: 'src/backing/page-cache.ts',
+        find: '      store(words, page + P_HASH_NEXT, peek(words, bucket));',
+        replace: '      poke(words, page + P_HASH_NEXT, peek(words, bucket));',
+      },
+    ],
+    fails: /data race/,
+    preemptions: 2,
+  },
+  {
     id: 'reclaim-munmap/no-leaf-lock',
     model: 'reclaim-munmap',
     why: 'Reclaim takes the PTE away without the leaf’s lock.',

@@ -102,6 +102,20 @@ export const syncMutants: readonly Mutant[] = [
     preemptions: 2,
   },
   {
+    id: 'rwsem-three/readers-left-meanwhile',
+    model: 'rwsem-three',
+    why: 'Who lets readers in and then opens the state does not look whether they have left already: the writer behind them sleeps on.',
+    edits: [
+      {
+        file: RWSEM,
+        find: '  return writer === -1 ? NOBODY : grantIfFree(cpu, sem);\n',
+        replace: '  return NOBODY;\n',
+      },
+    ],
+    fails: /a wake-up was lost/,
+    preemptions: 2,
+  },
+  {
     id: 'rwsem-three/grant-not-owned',
     model: 'rwsem-three',
     why: 'Readers are let in without owning the state meanwhile: a writer that takes it in passing does not see them.',

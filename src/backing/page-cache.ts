@@ -92,7 +92,7 @@ export class PageCache {
     if (present === 0) {
       poke(words, page + P_INDEX, index);
       poke(words, page + P_MAPPING, mapping);
-      poke(words, page + P_HASH_NEXT, peek(words, bucket));
+      store(words, page + P_HASH_NEXT, peek(words, bucket)); // a lookup led astray may read it (lookup's load)
       store(words, bucket, page); // publishes; pairs with lookup's load
       this._frames.markLive(page);
     }

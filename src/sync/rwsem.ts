@@ -300,7 +300,8 @@ function grantNext(cpu: Cpu, sem: number): number {
     wakeCpu(words, id);
   }
   store(words, sem + STATE, writer === -1 ? 0 : QUEUED);
-  return NOBODY;
+  // Those let in may have left already: while the state was owned, leaving it woke the owner and granted nothing.
+  return writer === -1 ? NOBODY : grantIfFree(cpu, sem);
 }
 
 /** The cpu with the lowest ticket, of `mode` or (0) of any, that has not been granted already. */

@@ -49,6 +49,11 @@ describe('vmspace check', () => {
       schedule,
       failure: { kind: 'the check at the end failed' },
     });
+    expect(stdout).toMatch(/\.\.\. \d+ more/);
+    const full = await runCli(['check', 'h6-vma-ref', '--replay', schedule, '--full']);
+    expect(full.code).toBe(1);
+    expect(full.stdout).not.toMatch(/\.\.\. \d+ more/);
+    expect(full.stdout.split('\n').length).toBeGreaterThan(stdout.split('\n').length);
     const fine = await runCli(['check', 'h6-rcu', '--replay', '-']);
     expect(fine.code).toBe(0);
     expect(fine.stdout).toMatch(/no failure; results/);
