@@ -69,6 +69,8 @@ function accessText(access: Recorded, name: string): string {
     case 'racyPeek':
     case 'data':
       return `${kind} ${name} = ${before}`;
+    case 'oldPeek':
+      return `racyPeek ${name} = ${before}, an old value: it is ${expected}`;
     case 'cas':
       return access.before === access.expected
         ? `cas ${name}: ${expected} -> ${value}`

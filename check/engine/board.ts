@@ -74,6 +74,10 @@ export const B_GREW = 29;
 export const B_TOLERANT = 30;
 /** 1: equivalent schedules are left out. */
 export const B_REDUCE = 31;
+/** Writes in the history. */
+export const B_HISTORY = 32;
+/** 1: every location has a history. Else those do that a marked read has read. */
+export const B_REMEMBER = 33;
 
 /* Threads. */
 export const T_WORDS = 32;
@@ -117,10 +121,14 @@ export const WHAT_FREE = 0x10;
 export const WHAT_WRITE = 0x20;
 /** The schedule may change before this access. */
 export const WHAT_POINT = 0x40;
+/** Which value a marked read returned; R_OTHERS counts the older ones it might have. */
+export const WHAT_VALUE = 0x80;
 
 export const NEVER = 0x7fffffff;
 /** A script's action: the running thread dies. */
 export const KILL = -1;
+/** Below it: a marked read returns an old value, `OLDER - 1` the newest of those, `OLDER - 2` the one before. */
+export const OLDER = -1;
 
 export const MODE_IDLE = 0;
 /** Setup, prepare, check: accesses only mark what must be put back. */
@@ -156,19 +164,24 @@ export const FAILURE_SCRIPT = 8;
 
 export const RESULT_BYTES = 2048;
 export const FAILURE_BYTES = 16384;
+/** Flag in a location's mask: a marked read reads it. */
+export const MARKED = 0x10000;
 /** Locations that one model may touch. */
 export const MAX_LOCATIONS: number = 1 << 16;
 /** The race detector's notes on a location: see clocks.ts. */
 export const NOTE_WORDS = 48;
+/** A write in the history: see history.ts. */
+export const HISTORY_WORDS = 12;
 export const CHUNK_SHIFT = 8;
 
 /** Everything that the crew's threads are given. Survives structured cloning. */
 export interface BoardMemory {
   readonly board: SharedArrayBuffer;
   readonly text: SharedArrayBuffer;
-  /** Per location: its byte address, then bits of the threads that read (0 to 7) and wrote (8 to 15) it. */
+  /** Per location: its byte address, then bits of the threads that read (0 to 7) and wrote (8 to 15) it, and MARKED. */
   readonly locations: SharedArrayBuffer;
   readonly notes: SharedArrayBuffer;
+  readonly history: SharedArrayBuffer;
   /** Numbers of dirty chunks. */
   readonly dirty: SharedArrayBuffer;
 }
@@ -179,6 +192,7 @@ export function makeBoard(maxSteps: number): BoardMemory {
     text: new SharedArrayBuffer(MAX_THREADS * RESULT_BYTES + FAILURE_BYTES),
     locations: new SharedArrayBuffer(MAX_LOCATIONS * 8),
     notes: new SharedArrayBuffer(MAX_LOCATIONS * NOTE_WORDS * 4),
+    history: new SharedArrayBuffer((maxSteps + 64) * HISTORY_WORDS * 4),
     dirty: new SharedArrayBuffer(1 << 20),
   };
 }

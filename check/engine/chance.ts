@@ -25,6 +25,12 @@ export function chooseByChance(board: Int32Array, enabled: number): number {
   return board[B_STRATEGY] === STRATEGY_PCT ? highest(board, enabled) : pick(board, enabled);
 }
 
+/** Which value a marked read returns: 0 for the newest, or one of `older`. */
+export function olderByChance(board: Int32Array, older: number): number {
+  if ((next(board) & 0xffff) >= (board[B_CHANCE] as number)) return 0;
+  return 1 + (next(board) % older);
+}
+
 /** xorshift32 (Marsaglia 2003). */
 function next(board: Int32Array): number {
   let x = board[B_RANDOM] as number;

@@ -7,8 +7,8 @@
  * here, but only Atomics order anything.
  *
  * ```
- * note:  execution | release valid | plain writes, 8 | other writes, 8 | plain reads, 8 | other reads, 8 | released clock, 8 | writer
- *        0           1               2                 10                18               26               34                  42
+ * note:  execution | release valid | plain writes, 8 | other writes, 8 | plain reads, 8 | other reads, 8 | released clock, 8 | writer | last write
+ *        0           1               2                 10                18               26               34                  42       43
  * ```
  */
 import { B_EXECUTION, B_THREADS, CLOCKS, MAX_THREADS, NOTE_WORDS } from './board.ts';

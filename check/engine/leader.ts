@@ -19,6 +19,7 @@ import {
   B_FAILED_THREAD,
   B_FAILURE,
   B_GREW,
+  B_HISTORY,
   B_IDLE,
   B_LIMIT,
   B_LOCATIONS,
@@ -30,6 +31,7 @@ import {
   B_RECORDING,
   B_REDUCE,
   B_REDUNDANT,
+  B_REMEMBER,
   B_SCRIPT_AT,
   B_STEP,
   B_STRATEGY,
@@ -54,6 +56,7 @@ import {
   MODE_RUN,
   MODE_TRACK,
   NEVER,
+  OLDER,
   R_LOCATION,
   R_OTHERS,
   R_POSITION,
@@ -76,6 +79,7 @@ import {
   WHAT_FREE,
   WHAT_POINT,
   WHAT_THREAD,
+  WHAT_VALUE,
   WHAT_WRITE,
 } from './board.ts';
 import { clearClocks } from './clocks.ts';
@@ -333,7 +337,10 @@ export class Leader {
     board[B_POINTS] = this._model.points === 'all' ? 1 : 0;
     board[B_RACES] = this._model.races === false ? 0 : 1;
     board[B_RECORDING] = options.recording === true ? 1 : 0;
-    board[B_REDUCE] = this.reduction && (options.strategy ?? STRATEGY_SCRIPT) === STRATEGY_SCRIPT ? 1 : 0;
+    board[B_HISTORY] = 0;
+    const scripted = (options.strategy ?? STRATEGY_SCRIPT) === STRATEGY_SCRIPT;
+    board[B_REMEMBER] = this.reduction && scripted && !asksForOld(script) ? 0 : 1;
+    board[B_REDUCE] = this.reduction && scripted ? 1 : 0;
     board[B_TOLERANT] = options.tolerant === true ? 1 : 0;
     board[B_STRATEGY] = options.strategy ?? STRATEGY_SCRIPT;
     clearClocks(board);
@@ -500,6 +507,11 @@ export class Leader {
       if (position <= node.position) continue;
       const what = board[at + R_WHAT] as number;
       const thread = what & WHAT_THREAD;
+      if ((what & WHAT_VALUE) !== 0) {
+        const older = mayPreempt ? (board[at + R_OTHERS] as number) : 0;
+        for (let which = 1; which <= older; which++) this._push(node, position, OLDER - which, node.preemptions + 1);
+        continue;
+      }
       const free = (what & WHAT_FREE) !== 0;
       if (!free && !node.killed && this._mortal[thread]) this._push(node, position, KILL, node.preemptions);
       let others = board[at + R_OTHERS] as number;
@@ -585,6 +597,11 @@ export class Leader {
       this._locations[number * 2 + 1] = (this._locations[number * 2 + 1] as number) | (pairs[i + 1] as number);
     }
   }
+}
+
+function asksForOld(script: readonly number[]): boolean {
+  for (let i = 1; i < script.length; i += 2) if ((script[i] as number) < OLDER) return true;
+  return false;
 }
 
 /** The part of a mask that decides where the schedule may change: 0 unless two threads meet and one writes. */

@@ -19,6 +19,7 @@ import {
   B_RECORDING,
   B_REDUCE,
   B_REDUNDANT,
+  B_REMEMBER,
   B_REPORTED,
   B_SCRIPT_AT,
   B_STEP,
@@ -38,11 +39,13 @@ import {
   FAILURE_RACE,
   FAILURE_SCRIPT,
   KILL,
+  MARKED,
   MAX_THREADS,
   MODE_ABORT,
   MODE_RUN,
   MODE_TRACK,
   NEVER,
+  OLDER,
   R_LOCATION,
   R_OTHERS,
   R_POSITION,
@@ -77,10 +80,12 @@ import {
   threadAt,
   WHAT_FREE,
   WHAT_POINT,
+  WHAT_VALUE,
   WHAT_WRITE,
 } from './board.ts';
-import { chooseByChance, nextByChance } from './chance.ts';
+import { chooseByChance, nextByChance, olderByChance } from './chance.ts';
 import { Clocks, orderAfter } from './clocks.ts';
+import { History } from './history.ts';
 import { Recorder } from './recorder.ts';
 import { markDirty, numberLocation, Region, type RegionMemory } from './regions.ts';
 import { SpinWatch } from './spin.ts';
@@ -98,6 +103,7 @@ const PLAIN = 4;
 const USER = 8;
 const BULK = 16;
 
+const NOTHING: readonly number[] = [];
 const IDLE_ROUNDS = 40;
 const PATIENCE = 3;
 
@@ -119,6 +125,7 @@ export class Scheduler {
   private readonly _locations: Int32Array;
   private readonly _dirty: Int32Array;
   private readonly _clocks: Clocks;
+  private readonly _history: History;
   private readonly _shift: number;
   private _regions: Region[] = [];
   private readonly _byBuffer = new Map<ArrayBufferLike, Region | undefined>();
@@ -140,6 +147,8 @@ export class Scheduler {
   private readonly _spin = new SpinWatch();
   /** It pauses before its next access. */
   private _spinning = false;
+  /** What a marked read is to return, if not the newest value. */
+  private _old: number | undefined;
 
   constructor(memory: BoardMemory, options: SchedulerOptions) {
     this.me = options.me;
@@ -149,7 +158,9 @@ export class Scheduler {
     this._text = new Uint8Array(memory.text);
     this._locations = new Int32Array(memory.locations);
     this._dirty = new Int32Array(memory.dirty);
-    this._clocks = new Clocks(this.board, new Int32Array(memory.notes), options.me);
+    const notes = new Int32Array(memory.notes);
+    this._clocks = new Clocks(this.board, notes, options.me);
+    this._history = new History(this.board, notes, new Int32Array(memory.history), options.me);
     this._at = threadAt(options.me);
     this._shift = options.granule === 4 ? 2 : options.granule === 2 ? 1 : 0;
   }
@@ -260,8 +271,14 @@ export class Scheduler {
       // Somebody else may have had a turn.
       if (((what & WRITE) !== 0) !== ((array as Int32Array)[index] === expected)) what ^= WRITE;
     }
+    this._old = kind === 'racyPeek' ? this._chooseOlder(region, byte, array, index) : undefined;
     if (board[B_RECORDING] === 1) this._record(kind, position, from, to - from, array, index, value, expected);
     this._perform(kind, region, byte, to - from, what, point, position, array, index);
+  }
+
+  /** What the marked read that was announced last returns; undefined: what is there. */
+  racyValue(): number | undefined {
+    return this._mode === MODE_RUN ? this._old : undefined;
   }
 
   wait(words: Int32Array, index: number, expected: number, timeout: number): Outcome | undefined {
@@ -275,6 +292,7 @@ export class Scheduler {
     const byte = this._byte;
     const address = region.base + byte;
     const position = this._decide(address, address + 4, ATOMIC, true);
+    this._old = undefined;
     if (board[B_RECORDING] === 1) this._record('wait', position, address, 4, words, index, timeout, expected);
     this._perform('wait', region, byte, 4, ATOMIC, true, position, words, index);
     if (words[index] !== expected) return 'not-equal';
@@ -434,11 +452,12 @@ export class Scheduler {
         this._dead = true;
         throw new Killed();
       }
-      const able = action !== this.me && ((board[B_ENABLED] as number) & (1 << action)) !== 0;
+      const able = action >= 0 && action !== this.me && ((board[B_ENABLED] as number) & (1 << action)) !== 0;
       if (!able && board[B_TOLERANT] === 0) {
+        const wanted = action < 0 ? 'an old value' : `thread ${this.names[action]}`;
         this.fail(
           FAILURE_SCRIPT,
-          `the schedule asks for thread ${this.names[action]} at ${position}, which cannot run there`,
+          `the schedule asks for ${wanted} at ${position}, which cannot ${action < 0 ? 'be had' : 'run'} there`,
         );
       }
       if (able) this._preempt(action, from, to, what);
@@ -450,6 +469,38 @@ export class Scheduler {
       }
     }
     return position;
+  }
+
+  /** Which value a marked read returns: a decision of its own, that counts like a preemption. Undefined for the newest. */
+  private _chooseOlder(region: Region, byte: number, array: ArrayBufferView, index: number): number | undefined {
+    const board = this.board;
+    const position = board[B_STEP] as number;
+    if (position >= (board[B_LIMIT] as number)) this._endless();
+    board[B_STEP] = position + 1;
+    const number = region.numbers[byte >> this._shift] as number;
+    // A word that is wider than a location could be read in halves; those return what is there.
+    const older =
+      number === 0 || this._width !== 1 << this._shift
+        ? NOTHING
+        : this._history.olderValues(number, (array as Int32Array)[index] as number);
+    let which = 0;
+    if (position === board[B_NEXT]) {
+      which = OLDER - (board[SCRIPT + (board[B_SCRIPT_AT] as number) * 2 + 1] as number);
+      this._advance();
+      if (which < 1 || which > older.length) {
+        if (board[B_TOLERANT] === 0)
+          this.fail(
+            FAILURE_SCRIPT,
+            `the schedule asks at ${position} for something else than one of ${older.length} old values`,
+          );
+        which = 0;
+      }
+    } else if (older.length > 0 && board[B_STRATEGY] !== STRATEGY_SCRIPT) {
+      which = olderByChance(board, older.length);
+      if (which > 0) this._log(position, OLDER - which);
+    }
+    if (older.length > 0) this._trace(position, WHAT_VALUE, older.length);
+    return which === 0 ? undefined : older[which - 1];
   }
 
   private _preempt(next: number, from: number, to: number, what: number): void {
@@ -528,7 +579,7 @@ export class Scheduler {
     if (position === board[B_NEXT]) {
       next = board[SCRIPT + (board[B_SCRIPT_AT] as number) * 2 + 1] as number;
       this._advance();
-      if (next === KILL || (enabled & (1 << next)) === 0) {
+      if (next < 0 || (enabled & (1 << next)) === 0) {
         if (board[B_TOLERANT] === 0) {
           this.fail(FAILURE_SCRIPT, `the schedule asks at ${position} for a thread which cannot run there`);
         }
@@ -686,9 +737,9 @@ export class Scheduler {
         number = numberLocation(board, this._locations, region, granule);
         this._locations[number * 2] = region.base + at;
       }
-      const bit = write ? 0x100 << me : 1 << me;
+      const bit = write ? 0x100 << me : kind === 'racyPeek' ? MARKED | (1 << me) : 1 << me;
       const touched = this._locations[number * 2 + 1] as number;
-      if ((touched & bit) === 0) {
+      if ((touched & bit) !== bit) {
         this._locations[number * 2 + 1] = touched | bit;
         board[B_GREW] = 1;
       }
@@ -699,15 +750,17 @@ export class Scheduler {
         const rival = this._clocks.access(number, write, (what & PLAIN) !== 0);
         if (rival !== -1) this._race(kind, rival, region.base + at, position);
       }
-      if ((what & ATOMIC) !== 0) {
-        if (kind !== 'store') this._clocks.acquire(number);
-        if (write) this._clocks.release(number);
-      } else if (write) this._clocks.forget(number);
+      if ((what & ATOMIC) !== 0 && kind !== 'store') this._clocks.acquire(number);
+      if (!write) continue;
+      const remembered = ((touched & MARKED) !== 0 || board[B_REMEMBER] === 1) && !wide && width === step;
+      if (remembered) this._history.wrote(number, (array as unknown as Int32Array)[index] as number);
+      if ((what & ATOMIC) !== 0) this._clocks.release(number);
+      else this._clocks.forget(number);
     }
     this._trace(position, (write ? WHAT_WRITE : 0) | (point ? WHAT_POINT : 0), number);
     if (!write) {
       board[this._at + T_KIND] = region.base + byte;
-      const value = (array as unknown as Int32Array)[index] as number;
+      const value = this._old ?? ((array as unknown as Int32Array)[index] as number);
       // It pauses before its next access: this one must be what it was announced as.
       if (this._spin.read(kind, region.base + byte, value)) this._spinning = true;
       return;
@@ -740,9 +793,9 @@ export class Scheduler {
     const at = TRACE + (board[B_TRACE] as number) * TRACE_WORDS;
     board[B_TRACE] = (board[B_TRACE] as number) + 1;
     board[at + R_POSITION] = position;
-    if ((what & WHAT_FREE) !== 0) {
-      board[at + R_WHAT] = what;
-      board[at + R_OTHERS] = location; // the mask
+    if ((what & (WHAT_FREE | WHAT_VALUE)) !== 0) {
+      board[at + R_WHAT] = (what & WHAT_FREE) !== 0 ? what : what | this.me;
+      board[at + R_OTHERS] = location; // the mask, or how many
       board[at + R_LOCATION] = 0;
       return;
     }
@@ -833,7 +886,9 @@ export class Scheduler {
     expected: number,
   ): void {
     const before = Number((array as unknown as Int32Array)[index]);
-    this.recorder.access(this.board[B_TRACE] as number, position, kind, address, bytes, before, value, expected);
+    const trace = this.board[B_TRACE] as number;
+    if (this._old === undefined) this.recorder.access(trace, position, kind, address, bytes, before, value, expected);
+    else this.recorder.access(trace, position + 1, 'oldPeek', address, bytes, this._old, value, before);
   }
 
   private _note(kind: string, address: number): void {

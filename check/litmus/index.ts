@@ -3,7 +3,7 @@
  * Litmus tests of the checker itself: programs whose outcomes, or whose failure, are known. They pass when the search finds
  * exactly that.
  */
-import { cas, load, notify, peek, poke, store, wait } from '#atomics';
+import { add, cas, load, notify, peek, peekRacy, poke, pokeRacy, store, wait } from '#atomics';
 import { defineModel, type Model } from '../model.ts';
 
 interface Words {
@@ -279,6 +279,81 @@ const livelock = defineModel<Words>({
   ],
 });
 
+/* Marked plain reads may return old values. */
+
+const WEAK = 'a litmus test of marked reads';
+const markedFlag = defineModel<Words>({
+  name: 'litmus-marked-flag',
+  title: 'a message behind a flag, both read by marked plain reads',
+  invariant: 'nothing orders the reads: who sees the flag may see the old message',
+  preemptions: 2,
+  setup: words,
+  describe: named('message', 'flag'),
+  threads: [
+    { name: 'sender', run: ({ words }: Words) => (store(words, 0, 1), store(words, 1, 1), 0) },
+    { name: 'receiver', run: ({ words }: Words) => `${peekRacy(words, 1, WEAK)}${peekRacy(words, 0, WEAK)}` },
+  ],
+  outcomes: ['[0,"00"]', '[0,"01"]', '[0,"10"]', '[0,"11"]'],
+});
+const markedBehindFlag = defineModel<Words>({
+  ...markedFlag,
+  name: 'litmus-marked-behind-flag',
+  title: 'the same, the flag read with Atomics',
+  invariant: 'who sees the flag sees the message: the old one is hidden by what happened before',
+  threads: [
+    markedFlag.threads[0] as (typeof markedFlag.threads)[0],
+    { name: 'receiver', run: ({ words }: Words) => `${load(words, 1)}${peekRacy(words, 0, WEAK)}` },
+  ],
+  outcomes: ['[0,"00"]', '[0,"01"]', '[0,"11"]'],
+});
+const markedWrite = defineModel<Words>({
+  ...markedFlag,
+  name: 'litmus-marked-write',
+  title: 'the same, the flag written by a marked plain write',
+  invariant: 'a plain write orders nothing, even for an Atomics load: who sees the flag may see the old message',
+  threads: [
+    { name: 'sender', run: ({ words }: Words) => (store(words, 0, 1), pokeRacy(words, 1, 1, WEAK), 0) },
+    { name: 'receiver', run: ({ words }: Words) => `${load(words, 1)}${peekRacy(words, 0, WEAK)}` },
+  ],
+});
+const markedBuffering = defineModel<Words>({
+  ...storeBuffering,
+  name: 'litmus-marked-store-buffering',
+  title: 'each thread stores its own word with Atomics, and reads the other one by a marked plain read',
+  invariant: 'a plain read is in no order with the Atomics: both may miss the other store',
+  threads: [
+    { name: 'a', run: ({ words }: Words) => (store(words, 0, 1), peekRacy(words, 1, WEAK)) },
+    { name: 'b', run: ({ words }: Words) => (store(words, 1, 1), peekRacy(words, 0, WEAK)) },
+  ],
+  outcomes: ['[0,0]', '[0,1]', '[1,0]', '[1,1]'],
+});
+const markedTwice = defineModel<Words>({
+  name: 'litmus-marked-coherence',
+  title: 'two marked reads of a word that is stored twice',
+  invariant: 'plain reads need not be coherent: any two of the three values',
+  preemptions: 2,
+  setup: words,
+  describe: named('x'),
+  threads: [
+    { name: 'writer', run: ({ words }: Words) => (store(words, 0, 1), store(words, 0, 2), 0) },
+    { name: 'reader', run: ({ words }: Words) => `${peekRacy(words, 0, WEAK)}${peekRacy(words, 0, WEAK)}` },
+  ],
+  outcomes: ['00', '01', '02', '10', '11', '12', '20', '21', '22'].map((both) => `[0,"${both}"]`),
+});
+const markedOwn = defineModel<Words>({
+  name: 'litmus-marked-own',
+  title: 'a marked read of a word that the thread itself has added to',
+  invariant: 'what one’s own addition has replaced is not seen again; who adds first may miss the other’s addition',
+  preemptions: 2,
+  setup: words,
+  describe: named('x'),
+  threads: [
+    { name: 'a', run: ({ words }: Words) => (add(words, 0, 1), peekRacy(words, 0, WEAK)) },
+    { name: 'b', run: ({ words }: Words) => (add(words, 0, 10), peekRacy(words, 0, WEAK)) },
+  ],
+  outcomes: ['[1,11]', '[11,10]', '[11,11]'],
+});
+
 export const litmus: readonly Litmus[] = [
   { model: storeBuffering },
   { model: messagePassing },
@@ -296,6 +371,12 @@ export const litmus: readonly Litmus[] = [
   },
   { model: ordered },
   { model: livelock, fails: /no end after 400 steps/ },
+  { model: markedFlag },
+  { model: markedBehindFlag },
+  { model: markedWrite },
+  { model: markedBuffering },
+  { model: markedTwice },
+  { model: markedOwn },
 ];
 
 export const models: readonly Model<unknown>[] = litmus.map(({ model }) => model);

@@ -115,14 +115,27 @@ export function machineModel<Shared extends World>(
  * What must hold of a world in which nobody is at work: every present PTE belongs to a VMA and its frame is live, each private page
  * has one PTE, no record is in anybody's hands, nothing live is out of reach (I5, I8, I26). Throws. Retired records may wait.
  */
-export function audit(world: World): void {
-  const { machine, space } = hands(world);
+export function audit(world: World, ...otherSpaces: SpaceHandle[]): void {
+  const machine = anotherCpu(world.machine);
   const k = machine.kernel;
-  const layout = space.maps();
   const mapped = new Map<number, number>();
   const problems: string[] = [];
+  for (const handle of [world.space, ...otherSpaces]) auditTables(machine, handle, mapped, problems);
+  auditFrames(k, mapped, problems);
+  const census = machine.census();
+  for (const pool of ['vma', 'node', 'table', 'rmap'] as const) {
+    if (census[pool].owned !== 0) problems.push(`${pool}: ${census[pool].owned} in somebody's hands`);
+  }
+  if (census.vma.live !== census.mappings) problems.push(`${census.vma.live} live VMAs, ${census.mappings} mappings`);
+  if (problems.length > 0) throw new Error(problems.join('; '));
+}
+
+/** Counts in `mapped` how many PTEs name each frame. */
+function auditTables(machine: Machine, handle: SpaceHandle, mapped: Map<number, number>, problems: string[]): void {
+  const k = machine.kernel;
+  const layout = machine.attachSpace(handle).maps();
   k.rcu.walking(() => {
-    k.tables.forEachLeaf(world.space.space as MmRef, 0 as Vpn, VPN_LIMIT as Vpn, (leaf, from) => {
+    k.tables.forEachLeaf(handle.space as MmRef, 0 as Vpn, VPN_LIMIT as Vpn, (leaf, from) => {
       const first = from - (from % LEAF_PAGES);
       let used = 0;
       for (let i = 0; i < LEAF_PAGES; i++) {
@@ -143,6 +156,9 @@ export function audit(world: World): void {
         problems.push(`leaf of ${(first * P).toString(16)}: ${k.tables.used(leaf)} entries counted, ${used} there`);
     });
   });
+}
+
+function auditFrames(k: Machine['kernel'], mapped: ReadonlyMap<number, number>, problems: string[]): void {
   const bump = k.words[FRAME_BUMP] as number;
   for (let pfn = 1; pfn < bump; pfn++) {
     const page = k.frames.pageOf(pfn as Pfn);
@@ -158,12 +174,6 @@ export function audit(world: World): void {
     if (state === LIVE && uses === 0 && !cached) problems.push(`frame ${pfn} is lost`);
     if (k.words[page + P_LOCK] !== 0) problems.push(`the page lock of frame ${pfn} is held`);
   }
-  const census = machine.census();
-  for (const pool of ['vma', 'node', 'table', 'rmap'] as const) {
-    if (census[pool].owned !== 0) problems.push(`${pool}: ${census[pool].owned} in somebody's hands`);
-  }
-  if (census.vma.live !== census.mappings) problems.push(`${census.vma.live} live VMAs, ${census.mappings} mappings`);
-  if (problems.length > 0) throw new Error(problems.join('; '));
 }
 
 /** The word at `address`, or the reason of the SEGV. */

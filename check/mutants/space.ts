@@ -230,6 +230,14 @@ export const spaceMutants: readonly Mutant[] = [
     preemptions: 3,
   },
   {
+    id: 'zero-upgrade/not-cleared',
+    model: 'zero-upgrade',
+    why: 'The old PTE is there until the new one replaces it, after the bump [C2]: who walks in between caches the zero page for good.',
+    edits: [{ file: 'src/fault/anon.ts', find: '    store(k.words, entry, 0);\n', replace: '' }],
+    fails: /not among those/,
+    preemptions: 3,
+  },
+  {
     id: 'zero-upgrade/no-bump',
     model: 'zero-upgrade',
     why: 'The generation is not bumped at all.',
@@ -355,7 +363,7 @@ export const spaceMutants: readonly Mutant[] = [
   {
     id: 'run-munmap/stamp-before-range',
     model: 'run-munmap',
-    why: 'The ring’s entry is stamped before its range is there: a reader drops the range of an older change and keeps the stale translation.',
+    why: 'The ring’s entry is stamped before its range is there [L1]: a reader drops the range of an older change and keeps the stale translation.',
     edits: [
       {
         file: 'src/paging/generation.ts',
@@ -384,6 +392,114 @@ export const spaceMutants: readonly Mutant[] = [
       },
     ],
     fails: /data race on .*generation/,
+  },
+  {
+    id: 'section-entry/generation-may-be-old',
+    model: 'section-entry',
+    why: 'The same, marked as if a racing read were meant [B5]: the old value that it may return keeps a stale translation alive.',
+    edits: [
+      {
+        file: 'src/paging/view.ts',
+        find: 'const generation = load(this._cpu.words, this.generationIndex); // after',
+        replace: "const generation = peekRacy(this._cpu.words, this.generationIndex, 'mutant'); // after",
+      },
+      {
+        file: 'src/paging/view.ts',
+        find: "import { load } from '#atomics';",
+        replace: "import { load, peekRacy } from '#atomics';",
+      },
+    ],
+    fails: /data race on frame|not among those/,
+  },
+  {
+    id: 'run-two-retirers/plain-walk',
+    model: 'run-two-retirers',
+    why: 'The generation is not loaded with Atomics after the slot is stored again, the ring is not looked at, and the PTE is read plainly [B3].',
+    edits: [
+      {
+        file: 'src/paging/view.ts',
+        find: 'const generation = load(this._cpu.words, this.generationIndex); // after',
+        replace: "const generation = peekRacy(this._cpu.words, this.generationIndex, 'mutant'); // after",
+      },
+      {
+        file: 'src/paging/view.ts',
+        find: "import { load } from '#atomics';",
+        replace: "import { load, peekRacy } from '#atomics';",
+      },
+      {
+        file: 'src/paging/view.ts',
+        find: '      catchUp(this._cpu, this.mm, this.tlb, this._filled, generation);',
+        replace: '      this.tlb.flush();',
+      },
+      {
+        file: 'src/paging/view.ts',
+        find: "import { catchUp } from './generation.ts';\n",
+        replace: '',
+      },
+      {
+        file: 'src/translate.ts',
+        find: '    if (load(this.k.words, this.view.generationIndex) !== this.view.generation)',
+        replace: "    if (peekRacy(this.k.words, this.view.generationIndex, 'mutant') !== this.view.generation)",
+      },
+      {
+        file: 'src/translate.ts',
+        find: '    const pte = load(k.words, entry);',
+        replace: "    const pte = peekRacy(k.words, entry, 'mutant');",
+      },
+      {
+        file: 'src/translate.ts',
+        find: "import { cas, load } from '#atomics';",
+        replace: "import { cas, peekRacy } from '#atomics';",
+      },
+    ],
+    fails: /data race on frame|not among those/,
+    preemptions: 3,
+  },
+  {
+    id: 'nested-runs/one-space-looks',
+    model: 'nested-runs',
+    why: 'A quiescent point looks only at the generation of the space that asked for it [B7].',
+    edits: [
+      {
+        file: 'src/sync/rcu.ts',
+        find: '    for (const client of this._entered) client.revalidate();\n  }\n\n  /** Leaves all',
+        replace: '    this._entered[0]?.revalidate();\n  }\n\n  /** Leaves all',
+      },
+    ],
+    fails: /data race on frame|not among those/,
+    preemptions: 3,
+  },
+  {
+    id: 'tighten-inside-run/sections-kept',
+    model: 'tighten-inside-run',
+    why: 'Who changes the layout and waits for a grace period stays in its own sections [G1]: two such wait for each other.',
+    edits: [
+      { file: 'src/address-space.ts', find: '      return rcu.outside(call);', replace: '      return call();' },
+      {
+        file: 'src/sync/rcu.ts',
+        find: '    const tag = this.startGracePeriod();\n    const was = this.suspend();\n',
+        replace: '    const tag = this.startGracePeriod();\n    const was = 0;\n',
+      },
+    ],
+    fails: /Oops.*(section|sleep)|a wake-up was lost|nobody can go on/,
+  },
+  {
+    id: 'dekker/plain-poll',
+    model: 'dekker',
+    why: 'Atomic accessors poll the generation plainly [C6].',
+    edits: [
+      {
+        file: 'src/translate.ts',
+        find: '    if (load(this.k.words, this.view.generationIndex) !== this.view.generation)',
+        replace: "    if (peekRacy(this.k.words, this.view.generationIndex, 'mutant') !== this.view.generation)",
+      },
+      {
+        file: 'src/translate.ts',
+        find: "import { cas, load } from '#atomics';",
+        replace: "import { cas, load, peekRacy } from '#atomics';",
+      },
+    ],
+    fails: /not among those/,
   },
   {
     id: 'root-lookup/root-read-plain',

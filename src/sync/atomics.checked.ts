@@ -32,6 +32,8 @@ export interface PortObserver {
    * `value` bytes of frame data from `index` on.
    */
   access(kind: AccessKind, array: ArrayBufferView | undefined, index: number, value: number, expected: number): void;
+  /** What the marked read announced last returns, if it returns a number: a plain read that races may find an old value. */
+  racyValue?(): number | undefined;
   /** Stands in for the host's wait, if it returns an outcome. */
   wait?(
     words: Int32Array,
@@ -68,7 +70,7 @@ export function poke(words: Int32Array, index: number, value: number): void {
 /** A plain read that is meant to race, and why that is right. The native port's comment says the same at more length. */
 export function peekRacy(words: Int32Array, index: number, _why: string): number {
   observer?.access('racyPeek', words, index, 0, 0);
-  return native.peek(words, index);
+  return observer?.racyValue?.() ?? native.peek(words, index);
 }
 export function pokeRacy(words: Int32Array, index: number, value: number, _why: string): void {
   observer?.access('racyPoke', words, index, value, 0);
@@ -76,7 +78,7 @@ export function pokeRacy(words: Int32Array, index: number, value: number, _why: 
 }
 export function peekRacyF64(floats: Float64Array, index: number, _why: string): number {
   observer?.access('racyPeek', floats, index, 0, 0);
-  return native.peekF64(floats, index);
+  return observer?.racyValue?.() ?? native.peekF64(floats, index);
 }
 export function pokeRacyF64(floats: Float64Array, index: number, value: number, _why: string): void {
   observer?.access('racyPoke', floats, index, value, 0);

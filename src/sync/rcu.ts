@@ -79,8 +79,6 @@ export interface RetiredChain {
 /** Longest that a layout call waits, after it is done, for the records that it has retired. */
 const BACKLOG_WAIT_MS = 50;
 const WORTH_A_LOOK = 'how much waits to be freed decides when to look, under the lock, not what is freed';
-const WAITERS_HINT =
-  'missed, a waiter for a grace period sleeps to its limit of a millisecond; its count outlives a dead waiter';
 const NUDGE_HINT = 'which space to nudge: a wrong one costs somebody a look, and the wait goes on';
 
 /** A section in which nothing is translated. */
@@ -213,7 +211,7 @@ export class Rcu {
     const { words, base } = this.cpu;
     store(words, base + C_SLOT, 0);
     this.sectionSerial++;
-    if (peekRacy(words, GRACE_WAITERS, WAITERS_HINT) !== 0) this._wakeWaiters();
+    if (load(words, GRACE_WAITERS) !== 0) this._wakeWaiters(); // after the slot's store: pairs with _sleep's add, then look
   }
 
   private _wakeWaiters(): void {

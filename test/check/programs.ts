@@ -1,5 +1,5 @@
 /** Small random programs over a few shared words: what the reduced search must find all outcomes of. */
-import { add, cas, load, notify, peek, poke, store, wait } from '#atomics';
+import { add, cas, load, notify, peek, peekRacy, poke, store, wait } from '#atomics';
 import { defineModel, type Model } from '../../check/model.ts';
 
 interface Words {
@@ -24,7 +24,7 @@ export function programOf(seed: number): Step[][] {
   const random = randomOf(seed);
   const threads = 2 + random(2);
   const length = threads === 2 ? 5 : 3;
-  const kinds = ['load', 'load', 'store', 'store', 'add', 'cas', 'await', 'peek', 'poke'];
+  const kinds = ['load', 'load', 'store', 'store', 'add', 'cas', 'await', 'peek', 'poke', 'marked'];
   return Array.from({ length: threads }, () =>
     Array.from({ length }, (): Step => [kinds[random(kinds.length)] as string, random(WORDS), 1 + random(3)]),
   );
@@ -47,6 +47,8 @@ function perform(words: Int32Array, [kind, word, value]: Step): number {
       return wait(words, word, 0, 5) === 'timed-out' ? -2 : -3;
     case 'peek':
       return peek(words, word);
+    case 'marked':
+      return peekRacy(words, word, 'returns old values too');
     default:
       poke(words, word, value + 10);
       return -1;

@@ -12,8 +12,10 @@ import {
   type MappedFile,
   PROT_READ,
   type Space,
+  type SpaceHandle,
   VmError,
 } from '../../../src/index.ts';
+import { nudgeGeneration } from '../../../src/paging/generation.ts';
 import { ptePfn } from '../../../src/paging/pte.ts';
 import { LEAF_PAGES } from '../../../src/paging/table.layout.ts';
 import { View } from '../../../src/paging/view.ts';
@@ -560,6 +562,164 @@ interface Cached {
   readonly words: Int32Array;
 }
 
+const twoRetirers = machineModel<World>({
+  name: 'run-two-retirers',
+  title: 'a page that a long section has not translated yet is unmapped, while another thread moves the epoch on',
+  invariant:
+    'a section that passes a quiescent point learns of all that was unmapped before the epoch it enters (B1): it may not translate what its slot does not hold',
+  preemptions: 2,
+  longPreemptions: 3,
+  setup: () =>
+    makeWorld({}, ({ space }) => {
+      mapAnon(space, P0, 3);
+      space.store32(P0, 1);
+      space.store32(P1, 1);
+      return {};
+    }),
+  threads: [
+    runMunmap.threads[0] as (typeof runMunmap.threads)[0],
+    {
+      name: 'other',
+      prepare: hands,
+      run: ({ machine }: Hands) => {
+        machine.kernel.rcu.startGracePeriod();
+        return 0;
+      },
+    },
+    {
+      name: 'reader',
+      prepare: hands,
+      run: ({ space }: Hands) => orSegv(() => space.run((m) => [m.load32(P0), m.load32(P1)])),
+    },
+  ],
+  check({ shared }) {
+    audit(shared);
+  },
+  outcomes: ['[0,0,[1,1]]', '[0,0,"SEGV_MAPERR"]'],
+});
+
+const nestedRuns = machineModel<World & { readonly inner: SpaceHandle }>({
+  name: 'nested-runs',
+  title: 'a section over two spaces: one loses a page, the other one changes',
+  invariant:
+    'a quiescent point for the sake of one space voids what was translated in the other one too (B8): the slot no longer holds its frames',
+  preemptions: 2,
+  longPreemptions: 3,
+  setup: () => {
+    let inner: SpaceHandle | undefined;
+    const world = makeWorld({}, ({ machine, space }) => {
+      mapAnon(space, P0, 3);
+      space.store32(P1, 1);
+      const other = machine.createSpace();
+      mapAnon(other, P0, 1);
+      other.store32(P0, 2);
+      inner = other.handle;
+      return {};
+    });
+    return { ...world, inner: inner as unknown as SpaceHandle };
+  },
+  threads: [
+    runMunmap.threads[0] as (typeof runMunmap.threads)[0],
+    {
+      name: 'other',
+      prepare: (world) => ({ ...hands(world), mm: world.inner.space as MmRef }),
+      run: ({ machine: { kernel: k }, mm }: Hands & { mm: MmRef }) => {
+        nudgeGeneration(k.cpu, mm);
+        return 0;
+      },
+    },
+    {
+      name: 'reader',
+      prepare: (world) => {
+        const { machine, space } = hands(world);
+        return { machine, space, inner: machine.attachSpace(world.inner) };
+      },
+      run: ({ space, inner }: Hands & { inner: Space }) =>
+        orSegv(() =>
+          inner.run((i) =>
+            space.run((m) => {
+              const first = m.load32(P1);
+              return [first, i.load32(P0), m.load32(P1)];
+            }),
+          ),
+        ),
+    },
+  ],
+  check({ shared }) {
+    audit(shared, shared.inner);
+  },
+  outcomes: ['[0,0,[1,2,1]]', '[0,0,"SEGV_MAPERR"]'],
+});
+
+const tightenInside = machineModel<World>({
+  name: 'tighten-inside-run',
+  title: 'two threads in sections, each of which takes a right away and waits for the other one’s section',
+  invariant: 'who waits for a grace period leaves its own sections first (G2): two that wait for each other both go on',
+  preemptions: 2,
+  longPreemptions: 3,
+  setup: () =>
+    makeWorld({}, ({ space }) => {
+      mapAnon(space, P0, 3);
+      space.store32(P0, 1);
+      space.store32(P2, 2);
+      return {};
+    }),
+  threads: [P0, P2].map((page, i) => ({
+    name: ['first', 'second'][i] as string,
+    prepare: hands,
+    run: ({ space }: Hands) =>
+      space.run((m) => {
+        const before = m.load32(page);
+        space.mprotect(page, P, PROT_READ);
+        return [before, m.load32(page), orSegv(() => m.store32(page, 3))];
+      }),
+  })),
+  check({ shared }) {
+    audit(shared);
+  },
+  outcomes: ['[[1,1,"SEGV_ACCERR"],[2,2,"SEGV_ACCERR"]]'],
+});
+
+const dekker = machineModel<World>({
+  name: 'dekker',
+  title:
+    'two flags in virtual memory, each stored by one thread and loaded by the other, while one of them is copied on write',
+  invariant:
+    'atomic accesses to virtual addresses are sequentially consistent: both threads never miss the other’s flag (C7)',
+  preemptions: 3,
+  setup: () =>
+    makeWorld({}, ({ space }) => {
+      mapAnon(space, P0, 2);
+      space.load32(P0); // the zero page
+      space.store32(P1, 0);
+      return {};
+    }),
+  threads: [
+    {
+      name: 'copier',
+      prepare: hands,
+      run: ({ space }: Hands) => {
+        space.atomicStore32(P0, 1);
+        return space.atomicLoad32(P1);
+      },
+    },
+    {
+      name: 'cached',
+      prepare: hands,
+      run: ({ space }: Hands) =>
+        space.run((m) => {
+          m.load32(P0); // translated to the zero page
+          m.atomicStore32(P1, 1);
+          return m.atomicLoad32(P0);
+        }),
+    },
+  ],
+  check({ shared }) {
+    audit(shared);
+  },
+  outcomes: ['[0,1]', '[1,0]', '[1,1]'],
+});
+
 const SLOT = (P1 / P) & TLB_MASK;
 
 const sectionEntry = machineModel<World>({
@@ -718,6 +878,10 @@ export const spaceModels: readonly Model<never>[] = [
   leafMunmap,
   teardownFault,
   runMunmap,
+  twoRetirers,
+  nestedRuns,
+  tightenInside,
+  dekker,
   sectionEntry,
   privateFileWrite,
   munmapMmap,
