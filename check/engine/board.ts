@@ -10,6 +10,8 @@
  *    320 +----------------------+
  *        | vector clocks, 8 x 8 |
  *    384 +----------------------+
+ *        | words read, 32 each  |
+ *    640 +----------------------+
  *        | script               |  (position, action) pairs
  *        +----------------------+
  *        | trace                |  4 words a record
@@ -29,7 +31,7 @@ export const B_SCRIPT_AT = 3;
 export const B_NEXT = 4;
 /** Threads that could run, bit by bit. */
 export const B_ENABLED = 5;
-/** Threads that spin: enabled again when somebody writes. */
+/** Threads that spin: enabled again when somebody writes a word that they have read. */
 export const B_PAUSED = 6;
 /** Threads whose next access was passed over and has met no conflict since: running them now would repeat another execution. */
 export const B_ASLEEP = 7;
@@ -102,13 +104,22 @@ export const T_RESULT = 12;
 export const T_STARTED = 13;
 /** Kind and location of the access at which it stands, for reports. */
 export const T_KIND = 14;
+/** Rounds of a spin that it goes on for although nobody has written. */
+export const T_STUBBORN = 15;
 
 export const CLOCKS = 320;
-export const SCRIPT = 384;
+/** Per thread: how many words it has read since it last paused, and their byte addresses; ALL_WORDS when they are too many. */
+export const READS = 384;
+export const READS_WORDS = 32;
+export const ALL_WORDS = 32;
+export const SCRIPT: number = READS + MAX_THREADS * READS_WORDS;
 export const SCRIPT_ENTRIES = 4096;
 export const TRACE: number = SCRIPT + SCRIPT_ENTRIES * 2;
 export const TRACE_WORDS = 4;
-/** Position, thread and flags, location, threads that could have gone on instead. */
+/**
+ * Position, thread and flags, location, threads that could have gone on instead: in bits 0 to 7 those that are enabled, in bits 8 to 15
+ * those that would spin on or end a wait by its time limit.
+ */
 export const R_POSITION = 0;
 export const R_WHAT = 1;
 export const R_LOCATION = 2;

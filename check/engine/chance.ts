@@ -13,16 +13,17 @@ import {
 } from './board.ts';
 
 /** Who performs the next access, where thread `me` would. */
-export function nextByChance(board: Int32Array, me: number, position: number): number {
+export function nextByChance(board: Int32Array, me: number, position: number, reluctant: number): number {
   if (board[B_STRATEGY] === STRATEGY_PCT) return byPriority(board, me, position);
-  const others = (board[B_ENABLED] as number) & ~(1 << me);
+  const others = ((board[B_ENABLED] as number) | reluctant) & ~(1 << me);
   if (others === 0 || (next(board) & 0xffff) >= (board[B_CHANCE] as number)) return me;
   return pick(board, others);
 }
 
 /** Who goes on when the running thread cannot. */
-export function chooseByChance(board: Int32Array, enabled: number): number {
-  return board[B_STRATEGY] === STRATEGY_PCT ? highest(board, enabled) : pick(board, enabled);
+export function chooseByChance(board: Int32Array, enabled: number, reluctant: number): number {
+  if (board[B_STRATEGY] === STRATEGY_PCT) return highest(board, enabled);
+  return pick(board, reluctant !== 0 && (next(board) & 0xffff) < (board[B_CHANCE] as number) ? reluctant : enabled);
 }
 
 /** Which value a marked read returns: 0 for the newest, or one of `older`. */

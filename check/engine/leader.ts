@@ -73,6 +73,7 @@ import {
   T_RESULT,
   T_STARTED,
   T_STATUS,
+  T_STUBBORN,
   TRACE,
   TRACE_WORDS,
   threadAt,
@@ -86,6 +87,9 @@ import { clearClocks } from './clocks.ts';
 import type { Recorded } from './recorder.ts';
 import { numberLocation, Region, type RegionMemory } from './regions.ts';
 import { Aborted, Killed, type Scheduler } from './scheduler.ts';
+
+/* The host's own: the transform replaces the thread's. */
+const { set: setBytes, slice: sliceBytes } = Uint8Array.prototype;
 
 /** A thread of the model in its Worker. */
 export class Actor {
@@ -141,6 +145,7 @@ export class Actor {
     scheduler.begin();
     try {
       const result = model.threads[this._me]?.run(this._local, this._context);
+      if (scheduler.dead) throw new Killed(); // what it caught was its own death
       this._store(result);
     } catch (error) {
       if (error instanceof Aborted || scheduler.mode === MODE_ABORT) return this._unwound();
@@ -166,7 +171,9 @@ export class Actor {
   }
 
   private _store(result: unknown): void {
-    const text = result === undefined ? 'null' : JSON.stringify(result);
+    if (typeof (result as { then?: unknown } | undefined)?.then === 'function')
+      throw new Error('run returned a promise: a checked thread is one synchronous call');
+    const text = JSON.stringify(result) ?? 'null';
     if (text.length > RESULT_BYTES / 2)
       throw new Error(`a result of ${text.length} characters: ${RESULT_BYTES / 2} are possible`);
     for (let i = 0; i < text.length; i++) this._results[i] = text.charCodeAt(i);
@@ -266,7 +273,7 @@ export class Leader {
     this._texts = new Uint16Array(memory.text, 0, (MAX_THREADS * RESULT_BYTES) / 2);
     this._failureText = new Uint8Array(memory.text, MAX_THREADS * RESULT_BYTES);
     this._regions = regions.map((region) => new Region(region));
-    this._initial = this._regions.map((region) => region.bytes.slice());
+    this._initial = this._regions.map((region) => sliceBytes.call(region.bytes));
     this._legal = actor.model.outcomes === undefined ? undefined : new Set(actor.model.outcomes);
   }
 
@@ -334,7 +341,8 @@ export class Leader {
     board[B_EXECUTION] = ((board[B_EXECUTION] as number) + 1) | 0;
     board[B_THREADS] = threads;
     board[B_TIMEOUTS] = this._model.timeouts === 'allow' ? 1 : 0;
-    board[B_POINTS] = this._model.points === 'all' ? 1 : 0;
+    // Where races are not looked for, plain accesses are where the schedule may change.
+    board[B_POINTS] = this._model.points === 'all' || this._model.races === false ? 1 : 0;
     board[B_RACES] = this._model.races === false ? 0 : 1;
     board[B_RECORDING] = options.recording === true ? 1 : 0;
     board[B_HISTORY] = 0;
@@ -348,6 +356,7 @@ export class Leader {
       const at = threadAt(t);
       board[at + T_STATUS] = STATUS_READY;
       board[at + T_STARTED] = 0;
+      board[at + T_STUBBORN] = 0;
       board[at + T_RESULT] = 0;
     }
     if (options.strategy !== undefined && options.strategy !== STRATEGY_SCRIPT) this._chances(options);
@@ -396,7 +405,7 @@ export class Leader {
       const { region, chunk } = place;
       const initial = this._initial[this._regions.indexOf(region)] as Uint8Array;
       const from = chunk << CHUNK_SHIFT;
-      region.bytes.set(initial.subarray(from, from + (1 << CHUNK_SHIFT)), from);
+      setBytes.call(region.bytes, initial.subarray(from, from + (1 << CHUNK_SHIFT)), from);
       region.dirty[chunk] = 0;
     }
     board[B_DIRTY] = 0;
@@ -526,8 +535,11 @@ export class Leader {
           if (conflicting === 0) continue;
         }
       }
+      if (!mayPreempt) others &= 0xff;
       for (let other = 0; others !== 0; other++, others >>= 1) {
-        if ((others & 1) !== 0) this._push(node, position, other, free ? node.preemptions : node.preemptions + 1);
+        if ((others & 1) === 0) continue;
+        const costs = free && other < 8 ? 0 : 1;
+        this._push(node, position, other & 7, node.preemptions + costs);
       }
     }
   }

@@ -3,6 +3,7 @@
  * goes on or hands its turn to another one; a thread that goes on pays no hand-over. All scheduling state is on the board.
  */
 import {
+  ALL_WORDS,
   B_ASLEEP,
   B_CLOCK,
   B_ENABLED,
@@ -50,6 +51,8 @@ import {
   R_OTHERS,
   R_POSITION,
   R_WHAT,
+  READS,
+  READS_WORDS,
   RESULT_BYTES,
   SCRIPT,
   SCRIPT_ENTRIES,
@@ -69,6 +72,7 @@ import {
   T_PARK,
   T_STARTED,
   T_STATUS,
+  T_STUBBORN,
   T_TICKET,
   T_TO,
   T_WAIT,
@@ -103,7 +107,11 @@ const PLAIN = 4;
 const USER = 8;
 const BULK = 16;
 
+/** The host's own: the transform replaces the thread's. */
+const host = Atomics;
 const NOTHING: readonly number[] = [];
+/** How long a spin may go on in vain, as a deviation: spins with a smaller limit give up then. */
+const STUBBORN_ROUNDS = 64;
 const IDLE_ROUNDS = 40;
 const PATIENCE = 3;
 
@@ -175,6 +183,10 @@ export class Scheduler {
     });
   }
 
+  watches(buffer: SharedArrayBuffer): boolean {
+    return this._byBuffer.has(buffer);
+  }
+
   get dead(): boolean {
     return this._dead;
   }
@@ -193,7 +205,8 @@ export class Scheduler {
   begin(): void {
     this._mode = MODE_RUN;
     this._dead = false;
-    this._spin.reset();
+    this._spin.clear();
+    this.board[READS + this.me * READS_WORDS] = 0;
     this._spinning = false;
     this.recorder.recorded = [];
     this.board[this._at + T_STARTED] = 1;
@@ -431,8 +444,8 @@ export class Scheduler {
   park(): number {
     const board = this.board;
     const at = this._at + T_PARK;
-    while (Atomics.load(board, at) === 0) Atomics.wait(board, at, 0);
-    Atomics.store(board, at, 0);
+    while (host.load(board, at) === 0) host.wait(board, at, 0);
+    host.store(board, at, 0);
     this._mode = board[B_MODE] as number;
     return board[this._at + T_COMMAND] as number;
   }
@@ -452,7 +465,8 @@ export class Scheduler {
         this._dead = true;
         throw new Killed();
       }
-      const able = action >= 0 && action !== this.me && ((board[B_ENABLED] as number) & (1 << action)) !== 0;
+      const able =
+        action >= 0 && action !== this.me && (((board[B_ENABLED] as number) | this._reluctant()) & (1 << action)) !== 0;
       if (!able && board[B_TOLERANT] === 0) {
         const wanted = action < 0 ? 'an old value' : `thread ${this.names[action]}`;
         this.fail(
@@ -462,7 +476,7 @@ export class Scheduler {
       }
       if (able) this._preempt(action, from, to, what);
     } else if (point && board[B_STRATEGY] !== STRATEGY_SCRIPT) {
-      const next = nextByChance(board, this.me, position);
+      const next = nextByChance(board, this.me, position, this._reluctant());
       if (next !== this.me) {
         this._log(position, next);
         this._preempt(next, from, to, what);
@@ -506,6 +520,7 @@ export class Scheduler {
   private _preempt(next: number, from: number, to: number, what: number): void {
     const board = this.board;
     const at = this._at;
+    this._rouse(next);
     board[at + T_FROM] = from;
     board[at + T_TO] = to;
     board[at + T_WRITES] = what & WRITE;
@@ -552,8 +567,8 @@ export class Scheduler {
   private _turn(next: number): void {
     const board = this.board;
     const at = threadAt(next);
-    Atomics.store(board, at + T_PARK, 1);
-    Atomics.notify(board, at + T_PARK, 1);
+    host.store(board, at + T_PARK, 1);
+    host.notify(board, at + T_PARK, 1);
   }
 
   /** Who goes on when the running thread cannot: a decision without a preemption. */
@@ -564,47 +579,77 @@ export class Scheduler {
     board[B_STEP] = position + 1;
     let enabled = board[B_ENABLED] as number;
     if (enabled === 0) enabled = this._stuck();
+    const overdue = board[B_ENABLED] === 0; // all sleep: any one's time may be up first
     let awake = enabled & ~(board[B_ASLEEP] as number);
-    if (awake === 0) {
-      this._redundant();
-      awake = enabled;
-    }
+    // Only those are left whose preemption would have been in vain; or a reluctant one goes on, as a deviation.
+    const inVain = awake === 0;
+    if (inVain) awake = enabled;
     let next = -1;
     const threads = board[B_THREADS] as number;
     for (let i = 1; i <= threads; i++) {
       next = (this.me + i) % threads;
       if ((awake & (1 << next)) !== 0) break;
     }
+    if (overdue) next = this._earliest(awake);
     const usual = next;
+    const reluctant = this._reluctant() & ~enabled;
     if (position === board[B_NEXT]) {
       next = board[SCRIPT + (board[B_SCRIPT_AT] as number) * 2 + 1] as number;
       this._advance();
-      if (next < 0 || (enabled & (1 << next)) === 0) {
+      if (next < 0 || ((enabled | reluctant) & (1 << next)) === 0) {
         if (board[B_TOLERANT] === 0) {
           this.fail(FAILURE_SCRIPT, `the schedule asks at ${position} for a thread which cannot run there`);
         }
         next = usual;
       }
-    } else if (board[B_STRATEGY] !== STRATEGY_SCRIPT) next = chooseByChance(board, awake);
+    } else if (board[B_STRATEGY] !== STRATEGY_SCRIPT) next = chooseByChance(board, awake, reluctant);
     if (next !== usual && board[B_STRATEGY] !== STRATEGY_SCRIPT) this._log(position, next);
-    this._trace(position, WHAT_FREE | next, awake & ~(1 << next));
+    this._trace(position, WHAT_FREE | next, ((inVain ? 0 : awake) | (reluctant << 8)) & ~(0x101 << next));
+    if (inVain && (enabled & (1 << next)) !== 0) this._redundant();
+    this._rouse(next);
     return next;
   }
 
-  /** Nobody is enabled. Returns who may go on after all, or gives up. */
+  /** Threads that are not enabled, but could go on: they spin, or sleep with a time limit where that may end. */
+  private _reluctant(): number {
+    const board = this.board;
+    let mask = board[B_PAUSED] as number;
+    if (board[B_TIMEOUTS] === 0) return mask;
+    for (let t = 0; t < (board[B_THREADS] as number); t++) {
+      const at = threadAt(t);
+      if (board[at + T_STATUS] === STATUS_WAITING && board[at + T_DEADLINE] !== -1) mask |= 1 << t;
+    }
+    return mask;
+  }
+
+  /** Makes a reluctant thread able to run: its spin goes on for a while, or its wait is over. */
+  private _rouse(thread: number): void {
+    const board = this.board;
+    const bit = 1 << thread;
+    if (((board[B_ENABLED] as number) & bit) !== 0) return;
+    const at = threadAt(thread);
+    if (board[at + T_STATUS] === STATUS_WAITING) {
+      board[B_CLOCK] = Math.max(board[B_CLOCK] as number, board[at + T_DEADLINE] as number);
+      board[at + T_OUTCOME] = 1;
+    } else {
+      board[B_PAUSED] = (board[B_PAUSED] as number) & ~bit;
+      board[at + T_STUBBORN] = STUBBORN_ROUNDS;
+    }
+    this._ready(thread);
+  }
+
+  /** Nobody is enabled. Returns who may go on after all: spinning threads, or those whose time limit may be up. Or gives up. */
   private _stuck(): number {
     const board = this.board;
     const paused = board[B_PAUSED] as number;
     const threads = board[B_THREADS] as number;
-    let sleeper = -1;
+    let sleepers = 0;
     for (let t = 0; t < threads; t++) {
       const at = threadAt(t);
-      if (board[at + T_STATUS] !== STATUS_WAITING || board[at + T_DEADLINE] === -1) continue;
-      if (sleeper === -1 || (board[at + T_DEADLINE] as number) < (board[threadAt(sleeper) + T_DEADLINE] as number))
-        sleeper = t;
+      if (board[at + T_STATUS] === STATUS_WAITING && board[at + T_DEADLINE] !== -1) sleepers |= 1 << t;
     }
     const round = board[B_IDLE] as number;
-    if (paused !== 0 && round < (sleeper === -1 ? IDLE_ROUNDS : PATIENCE)) {
+    if (paused !== 0 && round < (sleepers === 0 ? IDLE_ROUNDS : PATIENCE)) {
       // They spin, and nobody has written. A spin may have a limit: let each look once more.
       board[B_IDLE] = round + 1;
       board[B_CLOCK] = (board[B_CLOCK] as number) + 1;
@@ -613,22 +658,30 @@ export class Scheduler {
       board[B_ENABLED] = paused;
       return paused;
     }
-    if (sleeper !== -1) {
-      const at = threadAt(sleeper);
+    if (sleepers !== 0) {
       if (board[B_TIMEOUTS] === 0) {
         this.fail(
           FAILURE_LOST_WAKEUP,
           `nobody can go on but by a time limit: a wake-up was lost, or there is none\n${this.standing()}`,
         );
       }
-      board[B_CLOCK] = Math.max(board[B_CLOCK] as number, board[at + T_DEADLINE] as number);
-      board[at + T_OUTCOME] = 1;
       board[B_IDLE] = 0;
-      this._ready(sleeper);
-      return board[B_ENABLED] as number;
+      return sleepers;
     }
     if (paused !== 0) this.fail(FAILURE_LIVELOCK, `threads spin and nobody writes\n${this.standing()}`);
     this.fail(FAILURE_DEADLOCK, `nobody can go on\n${this.standing()}`);
+  }
+
+  /** Of some sleeping threads, that whose time is up first. */
+  private _earliest(sleepers: number): number {
+    const board = this.board;
+    let first = -1;
+    for (let t = 0; t < (board[B_THREADS] as number); t++) {
+      if ((sleepers & (1 << t)) === 0) continue;
+      if (first === -1 || (board[threadAt(t) + T_DEADLINE] as number) < (board[threadAt(first) + T_DEADLINE] as number))
+        first = t;
+    }
+    return first;
   }
 
   private _endless(): never {
@@ -661,7 +714,8 @@ export class Scheduler {
     const region = this._regions.find(({ base, bytes }) => address >= base && address < base + bytes.length);
     if (region === undefined) return '';
     const byte = address - region.base;
-    const value = new DataView(region.bytes.buffer).getInt32(byte, true);
+    const [b0 = 0, b1 = 0, b2 = 0, b3 = 0] = [0, 1, 2, 3].map((i) => region.bytes[byte + i]);
+    const value = b0 | (b1 << 8) | (b2 << 16) | (b3 << 24);
     const writer = this._clocks.writerOf(region.numbers[byte >> this._shift] as number);
     return `(${value}, ${writer === -1 ? 'as in the beginning' : `written last by ${this.names[writer]}`})`;
   }
@@ -689,12 +743,19 @@ export class Scheduler {
 
   private _pause(): void {
     const board = this.board;
+    const stubborn = board[this._at + T_STUBBORN] as number;
+    if (stubborn > 0) {
+      board[this._at + T_STUBBORN] = stubborn - 1;
+      this._spin.reset();
+      return;
+    }
     board[this._at + T_STATUS] = STATUS_PAUSED;
     board[B_PAUSED] = (board[B_PAUSED] as number) | (1 << this.me);
     board[B_ENABLED] = (board[B_ENABLED] as number) & ~(1 << this.me);
     this._spin.reset();
     if (board[B_RECORDING] === 1) this._note('pause', 0);
     this._yield();
+    board[READS + this.me * READS_WORDS] = 0;
   }
 
   /** Under the other strategies the script is written, so that it can be replayed. */
@@ -760,6 +821,7 @@ export class Scheduler {
     this._trace(position, (write ? WHAT_WRITE : 0) | (point ? WHAT_POINT : 0), number);
     if (!write) {
       board[this._at + T_KIND] = region.base + byte;
+      this._hasRead(region.base + byte, wide);
       const value = this._old ?? ((array as unknown as Int32Array)[index] as number);
       // It pauses before its next access: this one must be what it was announced as.
       if (this._spin.read(kind, region.base + byte, value)) this._spinning = true;
@@ -767,14 +829,44 @@ export class Scheduler {
     }
     if (kind === 'notify') return;
     this._spin.reset();
+    if (what !== WRITE) board[this._at + T_STUBBORN] = 0;
     board[B_IDLE] = 0;
-    const paused = (board[B_PAUSED] as number) & ~(1 << me);
-    if (paused !== 0) {
-      board[B_PAUSED] = (board[B_PAUSED] as number) & ~paused;
-      for (let t = 0; t < (board[B_THREADS] as number); t++) if ((paused & (1 << t)) !== 0) this._ready(t);
-    }
+    if (board[B_PAUSED] !== 0) this._wakeSpinners(region.base + byte, region.base + byte + width);
     if (wide) markDirty(board, this._dirty, region, byte, byte + 4096);
     else if (region.dirty[byte >> 8] === 0) markDirty(board, this._dirty, region, byte, byte + width);
+  }
+
+  /** Notes a word read, for the case that this thread turns out to spin on it. */
+  private _hasRead(address: number, wide: boolean): void {
+    const board = this.board;
+    const at = READS + this.me * READS_WORDS;
+    const count = board[at] as number;
+    if (count === ALL_WORDS) return;
+    for (let i = count; i > 0; i--) if (board[at + i] === address) return;
+    if (wide || count === READS_WORDS - 1) {
+      board[at] = ALL_WORDS;
+      return;
+    }
+    board[at] = count + 1;
+    board[at + count + 1] = address;
+  }
+
+  /** After a write to bytes [from, to): whoever spins on them looks again. */
+  private _wakeSpinners(from: number, to: number): void {
+    const board = this.board;
+    for (let t = 0; t < (board[B_THREADS] as number); t++) {
+      if (((board[B_PAUSED] as number) & (1 << t)) === 0) continue;
+      const at = READS + t * READS_WORDS;
+      const count = board[at] as number;
+      let reads = count === ALL_WORDS;
+      for (let i = 1; i <= count && !reads; i++) {
+        const address = board[at + i] as number;
+        reads = address < to && address + 8 > from;
+      }
+      if (!reads) continue;
+      board[B_PAUSED] = (board[B_PAUSED] as number) & ~(1 << t);
+      this._ready(t);
+    }
   }
 
   private _wakeSleepers(asleep: number, from: number, to: number, write: boolean): void {
@@ -801,7 +893,8 @@ export class Scheduler {
     }
     board[at + R_WHAT] = what | this.me;
     board[at + R_LOCATION] = location;
-    board[at + R_OTHERS] = (board[B_ENABLED] as number) & ~(board[B_ASLEEP] as number) & ~(1 << this.me);
+    const others = (board[B_ENABLED] as number) & ~(board[B_ASLEEP] as number) & ~(1 << this.me);
+    board[at + R_OTHERS] = (what & WHAT_POINT) === 0 ? others : others | (this._reluctant() << 8);
   }
 
   private _race(kind: string, rival: number, address: number, position: number): never {
@@ -887,7 +980,8 @@ export class Scheduler {
   ): void {
     const before = Number((array as unknown as Int32Array)[index]);
     const trace = this.board[B_TRACE] as number;
-    if (this._old === undefined) this.recorder.access(trace, position, kind, address, bytes, before, value, expected);
+    if (this._old === undefined)
+      this.recorder.access(trace, position, kind, address, bytes, before, value, Number(expected));
     else this.recorder.access(trace, position + 1, 'oldPeek', address, bytes, this._old, value, before);
   }
 

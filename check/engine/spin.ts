@@ -11,7 +11,14 @@ export class SpinWatch {
   private readonly _repeats = new Int32Array(LONGEST + 1);
   private _at = 0;
 
-  /** A write, or a new execution: whatever was read before may have changed. */
+  /** A new execution: nothing of the last one counts. */
+  clear(): void {
+    this._recent.fill(0);
+    this._at = 0;
+    this.reset();
+  }
+
+  /** A write: whatever was read before may have changed. */
   reset(): void {
     this._repeats.fill(0);
   }

@@ -3,7 +3,7 @@
  * Litmus tests of the checker itself: programs whose outcomes, or whose failure, are known. They pass when the search finds
  * exactly that.
  */
-import { add, cas, load, notify, peek, peekRacy, poke, pokeRacy, store, wait } from '#atomics';
+import { add, cas, load, notify, pause, peek, peekRacy, poke, pokeRacy, store, wait } from '#atomics';
 import { defineModel, type Model } from '../model.ts';
 
 interface Words {
@@ -279,6 +279,61 @@ const livelock = defineModel<Words>({
   ],
 });
 
+/* Spins and waits may end before anybody has done anything. */
+
+const boundedRetry = defineModel<Words>({
+  name: 'litmus-bounded-retry',
+  title: 'a reader that looks ten times, and gives up',
+  invariant: 'a spin with a limit may reach it, whatever the others could do meanwhile',
+  preemptions: 2,
+  setup: words,
+  describe: named('ready'),
+  threads: [
+    {
+      name: 'reader',
+      run: ({ words }: Words) => {
+        for (let i = 0; i < 10; i++) if (load(words, 0) === 1) return 'seen';
+        return 'gave up';
+      },
+    },
+    { name: 'writer', run: ({ words }: Words) => (store(words, 0, 1), 0) },
+  ],
+  outcomes: ['["gave up",0]', '["seen",0]'],
+});
+const spinThenSleep = defineModel<Words>({
+  ...lostWakeUp,
+  name: 'litmus-spin-then-sleep',
+  title: 'the sleeper of the lost wake-up spins a while before it sleeps',
+  threads: [
+    {
+      name: 'sleeper',
+      run: ({ words }: Words) => {
+        for (let i = 0; i < 3; i++) {
+          if (load(words, 0) === 1) return 1;
+          pause();
+        }
+        wait(words, 1, 0, Number.POSITIVE_INFINITY);
+        return load(words, 0);
+      },
+    },
+    lostWakeUp.threads[1] as (typeof lostWakeUp.threads)[1],
+  ],
+});
+const timeLimit = defineModel<Words>({
+  name: 'litmus-time-limit',
+  title: 'a wait with a time limit against a store and a notify',
+  invariant: 'the limit may be over at any time, though others could go on',
+  preemptions: 2,
+  timeouts: 'allow',
+  setup: words,
+  describe: named('ready'),
+  threads: [
+    { name: 'sleeper', run: ({ words }: Words) => wait(words, 0, 0, 5) },
+    { name: 'waker', run: ({ words }: Words) => (store(words, 0, 1), notify(words, 0, 1)) },
+  ],
+  outcomes: ['["not-equal",0]', '["ok",1]', '["timed-out",0]'],
+});
+
 /* Marked plain reads may return old values. */
 
 const WEAK = 'a litmus test of marked reads';
@@ -371,6 +426,9 @@ export const litmus: readonly Litmus[] = [
   },
   { model: ordered },
   { model: livelock, fails: /no end after 400 steps/ },
+  { model: boundedRetry },
+  { model: spinThenSleep, fails: /sleeper sleeps on bell/ },
+  { model: timeLimit },
   { model: markedFlag },
   { model: markedBehindFlag },
   { model: markedWrite },

@@ -187,9 +187,14 @@ export const syncMutants: readonly Mutant[] = [
     id: 'rcu-synchronize/not-woken',
     model: 'rcu-synchronize',
     why: 'Leaving a section does not wake who waits for it.',
-    edits: [
-      { file: RCU, find: 'if (peekRacy(words, GRACE_WAITERS, WAITERS_HINT) !== 0) this._wakeWaiters();', replace: '' },
-    ],
+    edits: [{ file: RCU, find: 'if (load(words, GRACE_WAITERS) !== 0) this._wakeWaiters();', replace: '' }],
+    fails: /a wake-up was lost/,
+  },
+  {
+    id: 'rcu-synchronize/waiters-read-plain',
+    model: 'rcu-synchronize',
+    why: 'Leaving a section reads the count of those who wait plainly: it may miss one that has just looked and gone to sleep.',
+    edits: [{ file: RCU, find: 'load(words, GRACE_WAITERS)', replace: "peekRacy(words, GRACE_WAITERS, 'mutant')" }],
     fails: /a wake-up was lost/,
   },
   {

@@ -78,8 +78,66 @@ const CASES: readonly [what: string, body: string][] = [
     'function* g() { a[0] = yield 1; a[1] += yield a[0]; } const it = g(); it.next(); it.next(8); it.next(2); return a',
   ],
   ['parentheses and comments', 'return (a)[ /* one */ (1) ] + ((a)[(2)]) + (/* [ */ a[0] /* ] */)'],
-  ['template and tagged template', 'const t = [(s) => s.raw[0]]; return [`${a[0]}`, t[0]`x${1}`]'],
+  ['template and tagged template', 'const tags = [(s) => s.raw[0]]; return [`${a[0]}`, tags[0]`x${1}`]'],
   ['closures and arrows', 'const f = (k) => a[k]; return [0, 1, 2].map((k) => f(k) + a[k])'],
+  ['a name like those of the rewriting', 'let $ = 5; a[0] += $; return a'],
+  [
+    'long optional chains',
+    'const f = (x) => [x?.b[0].c, x?.b[0]?.c.d?.[1], x?.b.c?.[0][1], x?.b[0].f?.(2)[0], x?.b[0].g?.(2), x?.f(1)[0], x?.["b"][0].k]; ' +
+      'return [f(undefined), f({ f: (n) => [n], b: Object.assign([{ c: { d: [1, 2] }, k: 7, f(n) { return [this.k + n] } }], { c: [[1, 2]] }) })]',
+  ],
+  [
+    'calls through optional chains',
+    'const q = { k: [3], f() { return this?.k[0] } }; return [q?.f(), (q?.f)(), q.f?.(), q?.["f"]?.()]',
+  ],
+  [
+    'members of elements as constructors',
+    'const ns = [{ Foo: class { x = 4 } }]; return [new ns[0].Foo().x, new ns[0].Foo.prototype.constructor().x]',
+  ],
+  ['sequences as indices', 'const r = [a[0, 1]]; a[0, 1] = 7; a[0, 2]++; return [r, a]'],
+  ['parenthesised targets', '(a[0]) = 5; (a[1])++; ++(a[1]); (a[2]) += 3; return [a, (o.list.slice)(1), ((a))[(0)]]'],
+  [
+    'comments with brackets',
+    'a /* [ */ [0] = 1; a[0 /* ] */] = 4; a[1] /* = */ = 5; a[2 /* ] */]++; return [a, a /* ( */ . slice /* ( */ (1 /* ) */)]',
+  ],
+  ['frozen objects and primitives', 'Object.freeze(m)[0] = 2; "abc"[0] = "x"; return m'],
+  [
+    'errors in strict code',
+    '"use strict"; try { Object.freeze(m)[0] = 2 } catch (e) { return e instanceof TypeError }',
+  ],
+  ['keywords without a space', 'for (a[0]of[4]); switch(3){case(a)[1]-1:return(a)[0]}'],
+  [
+    'writes that yield',
+    'function* g() { a[9] ||= yield 1; [a[0], a[1] = yield 2] = [8]; } const it = g(); it.next(); it.next(6); it.next(7); return a',
+  ],
+  [
+    'values with side effects',
+    'let n = 0; t[0] = { valueOf() { n++; return 3 } }; return [n, t[0], t[0] = "4", t[0] = 2.5, t[0]]',
+  ],
+  [
+    'iteration and copies of typed arrays',
+    't[1] = 3; return [[...t], Array.from(t), [...t.entries()], [...t.keys()], new Float64Array(t)[1], Math.max(...t), String(t), (([x, y]) => y)(t)]',
+  ],
+  [
+    'methods of typed arrays',
+    't.set([4, 3, 2, 1]); return [t.map((x) => x * 2), t.filter((x) => x > 2), t.reduce((s, x) => s + x), t.reduceRight((s, x) => s + x, ""), t.indexOf(2), t.includes(9), t.lastIndexOf(4), t.find((x) => x < 3), t.some((x) => x > 3), t.at(-1), t.slice(1, 3), t.join("-"), t.sort(), t.reverse(), t.fill(7, 2), t.copyWithin(0, 2), t.subarray(1)]',
+  ],
+  [
+    'Atomics',
+    'return [Atomics.add(t, 0, 5), Atomics.compareExchange(t, 0, 5.5, 0xffffffff), Atomics.load(t, true), Atomics.store(t, 1, "7"), Atomics.exchange(t, 1, -0), Atomics.sub(t, 0, 1), globalThis.Atomics.load(t, 0), Object.prototype.toString.call(Atomics)]',
+  ],
+  [
+    'errors of Atomics',
+    'const e = (f) => { try { return f() } catch (x) { return x.constructor.name } }; return [e(() => Atomics.load(t, 99)), e(() => Atomics.load(t, -1)), e(() => Atomics.load([1], 0)), e(() => Atomics.add(t, 0, 1n)), e(() => (t[0] = 1n)), e(() => Atomics.load(new Float64Array(1), 0))]',
+  ],
+  [
+    'Atomics on bigints',
+    'Atomics.store(w, 0, 2n ** 63n - 1n); return [Atomics.compareExchange(w, 0, 2n ** 63n - 1n, 5n), Atomics.load(w, 0), w[0]++, w[0]]',
+  ],
+  [
+    'DataViews',
+    'd.setInt32(1, -2); d.setFloat64(8, 0.5, true); return [d.getUint8(4), d.getInt16(3), d.getFloat64(8, true)]',
+  ],
   ['errors', 'try { u[0] } catch (e) { return e instanceof TypeError }'],
   ['errors of methods', 'try { o.fill(1) } catch (e) { return e instanceof TypeError }'],
 ];
@@ -93,6 +151,9 @@ const things = (): Record<string, unknown> => ({
   ],
   o: { name: 'n', list: [1, 2], n: 1, rest: null },
   u: undefined,
+  t: new Int32Array(new SharedArrayBuffer(16)),
+  w: new BigInt64Array(new SharedArrayBuffer(16)),
+  d: new DataView(new SharedArrayBuffer(16)),
 });
 
 describe('rewrite', () => {
@@ -100,12 +161,34 @@ describe('rewrite', () => {
     expect(runRewritten(body, things())).toEqual(run(body, things()));
   });
 
+  it.each(CASES)('keeps the meaning of %s, observed', (_, body) => {
+    const expected = run(body, things());
+    observe({ access: () => undefined });
+    expect(runRewritten(body, things())).toEqual(expected);
+  });
+
+  it.each(CASES)('keeps the lines of %s', (_, body) => {
+    // Every blank becomes a line end, where that changes nothing.
+    const lines = body.replace(/([,;([{]) /g, '$1\n\r\n');
+    const rewritten = rewrite(`(function () { ${lines}\n})`, { module: false });
+    expect(rewritten.split('\n').length).toBe(lines.split('\n').length + 1);
+    expect(runRewritten(lines, things())).toEqual(run(lines, things()));
+  });
+
+  it('reads scripts without semicolons', () => {
+    const source = "'use strict'\nconst a = [7]\na[0]\n";
+    const out = rewrite(source, { module: false });
+    expect(new Function(`${out}; return this === undefined && a[0]`)()).toBe(7);
+    expect(out.split('\n').length).toBe(source.split('\n').length);
+    expect(() => new Function(rewrite("'use strict' // c\na = 1, [a][0]", { module: false }))).not.toThrow();
+  });
+
   it('keeps lines, directives and what needs no change', () => {
     expect(rewrite('const x = 1;\n', { module: true })).toBe('const x = 1;\n');
     const out = rewrite("'use strict';\nx[0] = 1;\n// end\n", { module: false });
-    expect(out.split('\n')[0]).toMatch(/^'use strict';const /);
+    expect(out.split('\n')[0]).toMatch(/^'use strict';;const /);
     expect(out.split('\n').length).toBe(4);
-    expect(rewrite('#!/usr/bin/env node\na[0];', { module: false })).toMatch(/^#!.*\nconst /);
+    expect(rewrite('#!/usr/bin/env node\na[0];', { module: false })).toMatch(/^#!.*\n;const /);
     expect(() => rewrite('a[', { module: true })).toThrow(SyntaxError);
   });
 
@@ -174,10 +257,29 @@ describe('the runtime', () => {
       'poke 3 9 0',
     ]);
     expect(told('d.setInt16(2, 7); d.getUint8(2)', { d: new DataView(new SharedArrayBuffer(8)) })).toEqual([
-      'poke 2 0 0',
-      'poke 3 0 0',
+      'poke 1 0 0',
       'peek 2 0 0',
     ]);
+  });
+
+  it('announces targets of destructuring and loops, chains, iteration, copies and borrowed methods', () => {
+    const body =
+      '[s[0], s[1]] = [7, 8]; for (s[2] of [1, 2]); s?.[0]; o?.s[1]; [...s]; new Int32Array(s); ' +
+      'Reflect.get(s, 1); Int32Array.prototype.at.call(s, 3); s.find((x) => x === 8); s.buffer.slice(4, 8)';
+    const s = words();
+    expect(told(body, { s, o: { s } }).map((line) => line.split(' ').slice(0, 2).join(' '))).toEqual([
+      ...['poke 0', 'poke 1', 'poke 2', 'poke 2', 'peek 0', 'peek 1'],
+      ...['peek 0', 'peek 1', 'peek 2', 'peek 3'],
+      ...['peek 0', 'peek 1', 'peek 2', 'peek 3'],
+      ...['peek 1', 'peek 3', 'peek 0', 'peek 1', 'peek 1'],
+    ]);
+  });
+
+  it('leaves alone what nobody watches', () => {
+    const seen: string[] = [];
+    observe({ access: (kind) => seen.push(kind), watches: () => false });
+    runRewritten('s[0] = 1; s.fill(2); Atomics.add(s, 0, 1); [...s]', { s: words() });
+    expect(seen).toEqual([]);
   });
 
   it('does not announce what is out of range or not an index', () => {
@@ -185,6 +287,7 @@ describe('the runtime', () => {
   });
 
   it('says that waitAsync is not modelled', () => {
+    observe({ access: () => undefined });
     expect(() => runRewritten('Atomics.waitAsync(s, 0, 0)', { s: words() })).toThrow(/not modelled/);
   });
 });

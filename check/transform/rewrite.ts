@@ -1,72 +1,40 @@
 /**
- * Rewrites JavaScript so that every access to a typed array, and every use of Atomics, goes through the runtime, which announces those
- * to shared memory. Everything else behaves as before. Parsed with acorn; only the text of the rewritten expressions changes, and
- * no line moves.
+ * Rewrites JavaScript so that every element access goes through the runtime, which announces those to shared memory. Everything else
+ * behaves as before. Parsed with acorn. A rewritten expression is put together anew from its parts; the rest of the text stays as it
+ * is, and no line moves.
+ *
+ * ```
+ *   a[i]                              get(a, i)
+ *   a[i] = v, a[i] += v, a[i]++,
+ *   [a[i]] = v, for (a[i] of v)       ref(a, i).value = v ...           `value` has a getter and a setter
+ *   a?.b[i]                           ((v) => v == null ? void 0 : get(v.b, i))(a)
+ *   new Int32Array(v)                 new Int32Array(read(v))           which reads all of v
+ * ```
+ * Methods and Atomics need no rewriting: the runtime replaces them in the thread.
  */
 import { type AnyNode, type Node, parse } from 'acorn';
-import MagicString from 'magic-string';
-
-/** Methods of typed arrays and DataViews that touch elements. */
-const METHODS = new Set([
-  'at',
-  'set',
-  'fill',
-  'copyWithin',
-  'slice',
-  'indexOf',
-  'lastIndexOf',
-  'includes',
-  'join',
-  'reverse',
-  'sort',
-  'map',
-  'filter',
-  'find',
-  'findIndex',
-  'findLast',
-  'findLastIndex',
-  'some',
-  'every',
-  'forEach',
-  'reduce',
-  'reduceRight',
-  'with',
-  'toReversed',
-  'toSorted',
-  'getInt8',
-  'getUint8',
-  'getInt16',
-  'getUint16',
-  'getInt32',
-  'getUint32',
-  'getFloat32',
-  'getFloat64',
-  'getBigInt64',
-  'getBigUint64',
-  'setInt8',
-  'setUint8',
-  'setInt16',
-  'setUint16',
-  'setInt32',
-  'setUint32',
-  'setFloat32',
-  'setFloat64',
-  'setBigInt64',
-  'setBigUint64',
-]);
 
 /** The name under which rewritten code finds the runtime. */
 export const RUNTIME = '__vmspaceAccess';
+const TEMPORARY = '__vmspaceValue';
 
 /** Any node of acorn's, with its children by name. */
 type Tree = AnyNode & { readonly [key: string]: unknown };
 
-interface Parent {
-  readonly node: Tree;
+interface Context {
+  readonly parent: Tree | undefined;
   readonly key: string;
-  /** Inside a destructuring target, not in one of its defaults. */
+  /** Inside a destructuring target, not in one of its defaults or keys. */
   readonly inPattern: boolean;
+  /** A link of an optional chain that stays as it is. */
+  readonly inChain: boolean;
+  readonly strict: boolean;
 }
+
+/** Constructors that copy the elements of a view they are given. */
+const COPYING = /^(?:(?:Big)?(?:Int|Uint)(?:8|16|32|64)|Float(?:16|32|64)|Uint8Clamped)Array$/;
+
+const NAME = /[\w$\u0080-\uffff]/;
 
 /** The rewritten source. Throws a SyntaxError with acorn's position. */
 export function rewrite(source: string, options: { readonly module: boolean }): string {
@@ -77,220 +45,252 @@ export function rewrite(source: string, options: { readonly module: boolean }): 
     allowReturnOutsideFunction: !options.module,
     allowAwaitOutsideFunction: options.module,
   }) as unknown as Tree;
-  const out = new MagicString(source);
-  const atomicsIsOurs = !declares(program, 'Atomics');
-  let used = false;
-  const touch = (): string => {
-    used = true;
-    return RUNTIME;
-  };
-  const visit = (node: Tree, parent: Parent | undefined): void => {
-    for (const [key, child] of childrenOf(node))
-      visit(child, {
-        node,
-        key,
-        inPattern:
-          parent?.inPattern === true ? key !== 'right' && key !== 'key' : /Pattern$/.test(node.type) && key !== 'right',
-      });
-    if (node.type === 'Identifier' && node.name === 'Atomics' && atomicsIsOurs && isReference(parent)) {
-      const shorthand = parent?.node.type === 'Property' && (parent.node as Tree).shorthand === true;
-      put(out, node.start, node.end, `${shorthand ? 'Atomics: ' : ''}${touch()}.Atomics`);
-    } else if (node.type === 'MemberExpression' && isElement(node)) element(out, node, parent, touch);
-    else if (node.type === 'AssignmentExpression') assignment(out, node, touch);
-    else if (node.type === 'UpdateExpression') update(out, node, touch);
-    else if (node.type === 'CallExpression') call(out, node, parent, touch);
-  };
-  visit(program, undefined);
-  if (!used) return source;
-  out.appendLeft(directivesEnd(source, program), `const ${RUNTIME}=globalThis[Symbol.for('vmspace.access')];`);
-  return out.toString();
+  return new Rewriter(source, options.module).program(program);
 }
 
-/** Replaces text, and keeps what was put before and behind it. */
-function put(out: MagicString, from: number, to: number, text: string): void {
-  out.overwrite(from, to, text, { contentOnly: true });
+class Rewriter {
+  private readonly _source: string;
+  private readonly _module: boolean;
+  private _used = false;
+  private _temporaries = 0;
+
+  constructor(source: string, module: boolean) {
+    this._source = source;
+    this._module = module;
+  }
+
+  program(program: Tree): string {
+    const strict = this._module || isStrict(program.body as Tree[]);
+    const end = directivesEnd(this._source, program);
+    const rest = this._children(program, { ...NOWHERE, strict }, end);
+    if (!this._used) return this._source;
+    return `${this._source.slice(0, end)}${end > 0 ? ';' : ''}const ${RUNTIME}=globalThis[Symbol.for('vmspace.access')];${rest}`;
+  }
+
+  /** The text of a node, rewritten. */
+  private _text(node: Tree, context: Context): string {
+    const own = this._special(node, context);
+    if (own === undefined) return this._children(node, context, node.start);
+    this._used = true;
+    // `return(a)[0]` has nothing between the keyword and what is put there now; nor has `for (a[0]of b)`.
+    const before = NAME.test(this._source[node.start - 1] ?? '') ? ' ' : '';
+    return `${before}${own}${NAME.test(this._source[node.end] ?? '') ? ' ' : ''}`;
+  }
+
+  /** The text of a node from `from` on, with its children rewritten. */
+  private _children(node: Tree, context: Context, from: number): string {
+    const strict = context.strict || becomesStrict(node);
+    let text = '';
+    let at = from;
+    for (const [key, child] of childrenOf(node)) {
+      // A shorthand property's key is its value, or part of it.
+      if (child.start < at) continue;
+      text += this._source.slice(at, child.start);
+      const inPattern = context.inPattern
+        ? key !== 'right' && key !== 'key'
+        : /Pattern$/.test(node.type) && key !== 'right';
+      const inChain = node.type === 'ChainExpression' || (context.inChain && (key === 'object' || key === 'callee'));
+      text += this._text(child, { parent: node, key, inPattern, inChain, strict });
+      at = child.end;
+    }
+    return text + this._source.slice(at, node.end);
+  }
+
+  /** What the node becomes; undefined if only its children may change. */
+  private _special(node: Tree, context: Context): string | undefined {
+    switch (node.type as string) {
+      case 'MemberExpression':
+        return this._member(node, context);
+      case 'NewExpression':
+        return this._new(node, context);
+      case 'ChainExpression':
+        return this._chain(node, context);
+      default:
+        return undefined;
+    }
+  }
+
+  private _member(node: Tree, context: Context): string | undefined {
+    if (!isElement(node) || context.inChain || isCalled(context) || isDeleted(context)) return undefined;
+    const object = node.object as Tree;
+    const property = node.property as Tree;
+    const first = this._part(object, 'object', node, node.start, context.strict);
+    const second = this._part(property, 'property', node, object.end, context.strict);
+    const place = `(${first},${second}${this._lines(property.end, node.end)})`;
+    if (!isTarget(context)) return `${RUNTIME}.get${place}`;
+    return `${RUNTIME}.${context.strict ? 'ref' : 'refSloppy'}${place}.value`;
+  }
+
+  private _new(node: Tree, { strict }: Context): string | undefined {
+    const callee = node.callee as Tree;
+    const args = node.arguments as Tree[];
+    const [first] = args;
+    const copies = callee.type === 'Identifier' && COPYING.test(callee.name);
+    if (copies && first !== undefined && args.length === 1 && first.type !== 'SpreadElement') {
+      const view = this._part(first, 'arguments', node, callee.end, strict);
+      return `new ${callee.name}(${RUNTIME}.read(${view}${this._lines(first.end, node.end)}))`;
+    }
+    if (callee.type !== 'MemberExpression') return undefined;
+    // A constructor that has become a call needs parentheses.
+    const inside = this._text(callee, { ...NOWHERE, parent: node, key: 'callee', strict });
+    if (inside === this._source.slice(callee.start, callee.end)) return undefined;
+    const before = this._lines(node.start, callee.start);
+    return `new ${before}(${inside})${this._args(args, node, callee.end, strict)}`;
+  }
+
+  /**
+   * What stands to the right of `?.` is only evaluated if the left is something. It becomes a function of the left side, in which
+   * the elements can be rewritten.
+   */
+  private _chain(node: Tree, context: Context): string | undefined {
+    const links = linksOf(node.expression as Tree);
+    const start = links[0] as Tree;
+    const innermost = leftOf(start);
+    if (isCalled(context) || isDeleted(context) || innermost.type === 'Super' || suspends(node)) return undefined;
+    if (!links.some((link) => link.type === 'MemberExpression' && isElement(link))) return undefined;
+    const base = this._part(innermost, 'object', start, node.start, context.strict);
+    return `(${this._link(links, 0, base, false, context.strict)}${this._lines((node.expression as Tree).end, node.end)})`;
+  }
+
+  /** A chain's links from number `i` on; `left` is the value of what is on their left. */
+  private _link(links: readonly Tree[], i: number, left: string, present: boolean, strict: boolean): string {
+    const link = links[i];
+    if (link === undefined) return left;
+    if (link.optional === true && !present) {
+      const name = this._temporary();
+      return `((${name})=>${name}==null?void 0:${this._link(links, i, name, true, strict)})(${left})`;
+    }
+    const from = leftOf(link).end;
+    if (link.type !== 'MemberExpression') {
+      return this._link(
+        links,
+        i + 1,
+        `${left}${this._args(link.arguments as Tree[], link, from, strict)}`,
+        false,
+        strict,
+      );
+    }
+    const key = this._part(link.property as Tree, 'property', link, from, strict);
+    const name = this._source.slice(link.property.start, link.property.end);
+    const member = (object: string): string => (link.computed ? `${object}[${key}]` : `${object}.${name}`);
+    const call = links[i + 1];
+    if (call?.type !== 'CallExpression') {
+      const value = isElement(link) ? `${RUNTIME}.get(${left},${key})` : member(left);
+      return this._link(links, i + 1, value, false, strict);
+    }
+    // The object of a member that is called is the call's `this`.
+    const args = this._args(call.arguments as Tree[], call, link.end, strict);
+    if (call.optional !== true) return this._link(links, i + 2, `${member(left)}${args}`, false, strict);
+    const object = this._temporary();
+    const callee = this._temporary();
+    const called = `${RUNTIME}.apply(${callee},${object},[${args.slice(1, -1)}])`;
+    const rest = this._link(links, i + 2, called, false, strict);
+    return `((${object})=>((${callee})=>${callee}==null?void 0:${rest})(${member(object)}))(${left})`;
+  }
+
+  /** A child in parentheses, behind the line ends between `from` and it, so that it stays on its line. */
+  private _part(child: Tree, key: string, parent: Tree, from: number, strict: boolean): string {
+    const text = this._text(child, { ...NOWHERE, parent, key, strict });
+    return `${this._lines(from, child.start)}(${text})`;
+  }
+
+  /** `(a, ...b)`, with the line ends from `from` to the end of the call. */
+  private _args(args: readonly Tree[], call: Tree, from: number, strict: boolean): string {
+    let at = from;
+    const list = args.map((arg) => {
+      const spread = arg.type === 'SpreadElement';
+      const value = spread ? (arg.argument as Tree) : arg;
+      const part = this._part(value, 'arguments', call, value.start, strict);
+      const lines = this._lines(at, value.start);
+      at = arg.end;
+      return `${lines}${spread ? '...' : ''}${part}`;
+    });
+    return `(${list.join(',')}${this._lines(at, call.end)})`;
+  }
+
+  private _lines(from: number, to: number): string {
+    return this._source.slice(from, to).replace(/[^\n\r\u2028\u2029]/g, '');
+  }
+
+  private _temporary(): string {
+    return `${TEMPORARY}${this._temporaries++}`;
+  }
 }
 
-const field = (node: Tree, name: string): Tree => node[name] as Tree;
+const NOWHERE: Context = { parent: undefined, key: '', inPattern: false, inChain: false, strict: false };
 
-function* childrenOf(node: Tree): Iterable<[string, Tree]> {
+/** The links of a chain, from the left: members and calls. */
+function linksOf(expression: Tree): Tree[] {
+  const links: Tree[] = [];
+  for (let at = expression; at.type === 'MemberExpression' || at.type === 'CallExpression'; at = leftOf(at)) {
+    links.unshift(at);
+  }
+  return links;
+}
+
+const leftOf = (link: Tree): Tree => (link.type === 'MemberExpression' ? link.object : link.callee) as Tree;
+
+/** The children, in the order of the text; of two at one place the longer one first. */
+function childrenOf(node: Tree): [string, Tree][] {
+  const children: [string, Tree][] = [];
   for (const [key, value] of Object.entries(node)) {
     if (Array.isArray(value)) {
-      for (const item of value) if (isNode(item)) yield [key, item as Tree];
-    } else if (isNode(value)) yield [key, value as Tree];
+      for (const item of value) if (isNode(item)) children.push([key, item as Tree]);
+    } else if (isNode(value)) children.push([key, value as Tree]);
   }
+  return children.sort(([, a], [, b]) => a.start - b.start || b.end - a.end);
 }
 
 function isNode(value: unknown): value is Node {
   return typeof value === 'object' && value !== null && typeof (value as { type?: unknown }).type === 'string';
 }
 
-/** `a[i]`, where i may be an index: not `a['name']`, `super[i]`, `a?.[i]` or a private name. */
+/** `a[i]`, where i may be an index: not `a['name']`, `super[i]` or a private name. */
 function isElement(node: Tree): boolean {
-  if (node.computed !== true || node.optional === true || field(node, 'object').type === 'Super') return false;
-  const key = field(node, 'property');
+  if (node.computed !== true || (node.object as Tree).type === 'Super') return false;
+  const key = node.property as Tree;
   if (key.type === 'TemplateLiteral') return false;
   return key.type !== 'Literal' || typeof key.value === 'number' || /^\d+$/.test(String(key.value));
 }
 
-function isReference(parent: Parent | undefined): boolean {
-  if (parent === undefined) return true;
-  const { node, key } = parent;
-  if (node.type === 'MemberExpression') return key === 'object' || node.computed === true;
-  if (node.type === 'Property' || node.type === 'PropertyDefinition' || node.type === 'MethodDefinition') {
-    return key === 'value' || node.computed === true;
-  }
-  return !/^(Labeled|Break|Continue|Import|Export)/.test(node.type);
+/** Whether a member is written to, or destructured into. */
+function isTarget({ parent, key, inPattern }: Context): boolean {
+  if (parent === undefined) return false;
+  if (parent.type === 'AssignmentExpression' && key === 'left') return true;
+  if (parent.type === 'UpdateExpression') return true;
+  if (/^For(In|Of)Statement$/.test(parent.type) && key === 'left') return true;
+  return inPattern && /Pattern$|^RestElement$|^Property$/.test(parent.type);
 }
 
-/** Whether the name is bound anywhere in the file: then it is left alone everywhere. */
-function declares(node: Tree, name: string): boolean {
-  const binds = (pattern: Tree | null | undefined): boolean => {
-    if (pattern === null || pattern === undefined) return false;
-    if (pattern.type === 'Identifier') return pattern.name === name;
-    if (pattern.type === 'MemberExpression') return false;
-    return [...childrenOf(pattern)].some(([key, child]) => key !== 'key' && key !== 'right' && binds(child));
-  };
-  if (node.type === 'VariableDeclarator' && binds(field(node, 'id'))) return true;
-  if (/^(Function|ArrowFunction|Class)/.test(node.type)) {
-    if (binds(node.id as Tree | null)) return true;
-    if ((node.params as Tree[] | undefined)?.some(binds)) return true;
-  }
-  if (/^Import.*Specifier$/.test(node.type) && binds(field(node, 'local'))) return true;
-  if (node.type === 'CatchClause' && binds(node.param as Tree | null)) return true;
-  return [...childrenOf(node)].some(([, child]) => declares(child, name));
-}
+const isDeleted = ({ parent }: Context): boolean => parent?.type === 'UnaryExpression' && parent.operator === 'delete';
 
-/** Reading an element. What assigns, deletes, calls or destructures is not a read. */
-function element(out: MagicString, node: Tree, parent: Parent | undefined, touch: () => string): void {
-  if (parent !== undefined) {
-    const { node: outer, key } = parent;
-    if (outer.type === 'AssignmentExpression' && key === 'left') return;
-    if (outer.type === 'UpdateExpression') return;
-    if (outer.type === 'UnaryExpression' && outer.operator === 'delete') return;
-    if (
-      (outer.type === 'CallExpression' || outer.type === 'TaggedTemplateExpression') &&
-      (key === 'callee' || key === 'tag')
-    )
-      return;
-    if (/^For(In|Of)Statement$/.test(outer.type) && key === 'left') return;
-    if (parent.inPattern && /Pattern$|^RestElement$|^Property$/.test(outer.type)) return;
-    if (outer.type === 'Property' && key === 'value' && (outer as Tree & { isPattern?: boolean }).isPattern === true)
-      return;
-    if (outer.type === 'ChainExpression') return;
-  }
-  const object = field(node, 'object');
-  const property = field(node, 'property');
-  const wrap = parent?.node.type === 'NewExpression' && parent.key === 'callee';
-  out.prependRight(node.start, `${wrap ? '(' : ''}${touch()}.get(`);
-  put(out, object.end, property.start, bracketed(out, object.end, property.start, '[', ','));
-  put(out, property.end, node.end, `${bracketed(out, property.end, node.end, ']', ')')}${wrap ? ')' : ''}`);
-}
-
-/** The text between two nodes with its bracket replaced: comments and line ends stay, and so do parentheses around the nodes. */
-function bracketed(out: MagicString, from: number, to: number, bracket: string, by: string): string {
-  const text = out.original.slice(from, to);
-  const at = bracket === '[' ? text.indexOf('[') : text.lastIndexOf(']');
-  return `${text.slice(0, at)}${by}${text.slice(at + 1)}`;
+/** Whether a member is called: its object is the call's `this`. */
+function isCalled({ parent, key }: Context): boolean {
+  if (parent?.type === 'CallExpression') return key === 'callee';
+  return parent?.type === 'TaggedTemplateExpression' && key === 'tag';
 }
 
 const suspends = (node: Tree): boolean =>
   /^(Yield|Await)Expression$/.test(node.type) ||
-  (!/^(Function|ArrowFunction)/.test(node.type) && [...childrenOf(node)].some(([, child]) => suspends(child)));
+  (!/^(Function|ArrowFunction)/.test(node.type) && childrenOf(node).some(([, child]) => suspends(child)));
 
-function assignment(out: MagicString, node: Tree, touch: () => string): void {
-  const left = field(node, 'left');
-  if (left.type !== 'MemberExpression' || !isElement(left)) return;
-  const right = field(node, 'right');
-  const object = field(left, 'object');
-  const property = field(left, 'property');
-  const operator = String(node.operator);
-  const head = (name: string): void => {
-    out.prependRight(node.start, `${touch()}.${name}(`);
-    put(out, object.end, property.start, bracketed(out, object.end, property.start, '[', ','));
-  };
-  if (operator === '=') {
-    head('set');
-    const text = out.original.slice(property.end, right.start);
-    const at = text.indexOf(']');
-    put(out, property.end, right.start, `${text.slice(0, at)}${text.slice(at + 1).replace('=', ',')}`);
-    out.appendLeft(node.end, ')');
-    return;
-  }
-  // The old value is read before the right side is evaluated, as ever. A suspended one cannot be moved into a function.
-  if (suspends(right)) return;
-  const logical = /^(\|\||&&|\?\?)=$/.test(operator);
-  head(logical ? 'logical' : 'compound');
-  const plain = operator.slice(0, -1);
-  const text = out.original.slice(property.end, right.start);
-  const at = text.indexOf(']');
-  const rest = text.slice(at + 1).replace(operator, '');
-  const opens = logical ? `, ${JSON.stringify(plain)}, () => (` : `, ($) => ($ ${plain} (`;
-  put(out, property.end, right.start, `${text.slice(0, at)}${opens}${rest}`);
-  out.appendLeft(node.end, logical ? '))' : ')))');
+function becomesStrict(node: Tree): boolean {
+  if (/^Class/.test(node.type)) return true;
+  const body = node.body as Tree | undefined;
+  return /Function/.test(node.type) && body?.type === 'BlockStatement' && isStrict(body.body as Tree[]);
 }
 
-function update(out: MagicString, node: Tree, touch: () => string): void {
-  const target = field(node, 'argument');
-  if (target.type !== 'MemberExpression' || !isElement(target)) return;
-  const object = field(target, 'object');
-  const property = field(target, 'property');
-  const prefix = node.prefix === true;
-  const delta = node.operator === '++' ? 1 : -1;
-  const before = prefix ? out.original.slice(node.start, target.start).replace(String(node.operator), '') : '';
-  if (prefix) put(out, node.start, target.start, `${touch()}.update(${before}`);
-  else out.prependRight(node.start, `${touch()}.update(`);
-  put(out, object.end, property.start, bracketed(out, object.end, property.start, '[', ','));
-  const tail = out.original
-    .slice(property.end, node.end)
-    .replace(']', '')
-    .replace(prefix ? '' : String(node.operator), '');
-  put(out, property.end, node.end, `${tail}, ${delta}, ${prefix})`);
-}
-
-/** `view.set(...)`: the runtime looks whether it is a view of shared memory. */
-function call(out: MagicString, node: Tree, parent: Parent | undefined, touch: () => string): void {
-  const callee = field(node, 'callee');
-  if (
-    callee.type !== 'MemberExpression' ||
-    node.optional === true ||
-    callee.optional === true ||
-    callee.computed === true
-  )
-    return;
-  if (parent?.node.type === 'ChainExpression' || inChain(callee)) return;
-  const object = field(callee, 'object');
-  const property = field(callee, 'property');
-  if (object.type === 'Super' || property.type !== 'Identifier' || !METHODS.has(String(property.name))) return;
-  out.prependRight(node.start, `${touch()}.call(`);
-  const dot = out.original.slice(object.end, property.start).replace('.', ',');
-  put(out, object.end, property.start, `${dot}`);
-  put(out, property.start, property.end, JSON.stringify(property.name));
-  // The text behind the name: `(` becomes `, [`, and the last `)` becomes `])`.
-  const args = node.arguments as Tree[];
-  const first = args[0];
-  const open = out.original.slice(property.end, first === undefined ? node.end : first.start);
-  if (first === undefined) {
-    const inside = open.replace('(', ',[');
-    put(out, property.end, node.end, `${inside.slice(0, inside.lastIndexOf(')'))}])`);
-    return;
+function isStrict(statements: readonly Tree[]): boolean {
+  for (const statement of statements) {
+    if (typeof statement.directive !== 'string') return false;
+    if (statement.directive === 'use strict') return true;
   }
-  put(out, property.end, first.start, open.replace('(', ',['));
-  const last = args[args.length - 1] as Tree;
-  const close = out.original.slice(last.end, node.end);
-  put(out, last.end, node.end, `${close.slice(0, close.lastIndexOf(')'))}])`);
-}
-
-function inChain(node: Tree): boolean {
-  for (let at: Tree = node; ; at = field(at, at.type === 'CallExpression' ? 'callee' : 'object')) {
-    if (at.optional === true) return true;
-    if (at.type !== 'MemberExpression' && at.type !== 'CallExpression') return false;
-  }
+  return false;
 }
 
 /** Behind '#!' and directives such as 'use strict', which must stay first. */
 function directivesEnd(source: string, program: Tree): number {
-  let end = source.startsWith('#!') ? source.indexOf('\n') + 1 : 0;
+  let end = source.startsWith('#!') ? (/^#!.*(\r\n|[\n\r\u2028\u2029]|$)/.exec(source)?.[0].length ?? 0) : 0;
   for (const statement of program.body as Tree[]) {
     if (typeof statement.directive !== 'string') break;
     end = statement.end;

@@ -1,32 +1,48 @@
-/** What rewritten code calls: announces accesses to shared memory to this thread's observer, and performs them. */
+/**
+ * What rewritten code calls, and what this thread's Atomics and typed arrays become: each access to watched shared memory is announced
+ * to the thread's observer, and performed.
+ */
 import type { AccessKind, PortObserver } from '../../src/sync/atomics.checked.ts';
 
-type View = ArrayBufferView & { readonly length?: number };
-type Ints = Int32Array;
+type View = ArrayBufferView & { readonly length: number; [index: number]: unknown };
+type Method = (this: unknown, ...args: never[]) => unknown;
+type Keyed = Record<PropertyKey, unknown>;
 
 let observer: PortObserver | undefined;
 
-/** The view, if the value is one of shared memory. */
-function shared(value: unknown): View | undefined {
-  return typeof value === 'object' && ArrayBuffer.isView(value) && value.buffer instanceof SharedArrayBuffer
-    ? (value as View)
-    : undefined;
+/** The host's, before they were replaced. */
+const host = Atomics;
+const { apply } = Reflect;
+
+/** The view, if the value is one of memory that the observer watches. */
+function watched(value: unknown): View | undefined {
+  if (observer === undefined || typeof value !== 'object' || !ArrayBuffer.isView(value)) return undefined;
+  const { buffer } = value;
+  if (!(buffer instanceof SharedArrayBuffer) || observer.watches?.(buffer) === false) return undefined;
+  return value as View;
 }
 
-/** The index that a property key is, or -1. */
+/** The index of an element that a property key is, or -1. */
 function indexOf(view: View, key: unknown): number {
-  const index = typeof key === 'number' ? key : typeof key === 'string' && /^\d+$/.test(key) ? Number(key) : -1;
-  return Number.isInteger(index) && index >= 0 && index < (view.length ?? 0) ? index : -1;
+  const index =
+    typeof key === 'number' ? key : typeof key === 'string' && /^(0|[1-9]\d*)$/.test(key) ? Number(key) : -1;
+  return Number.isInteger(index) && index >= 0 && index < view.length ? index : -1;
 }
 
 function tell(kind: AccessKind, view: View, index: number, value: unknown = 0, expected: unknown = 0): void {
-  observer?.access(kind, view, index, Number(value), Number(expected));
+  observer?.access(
+    kind,
+    view,
+    index,
+    typeof value === 'bigint' ? Number(value) : (value as number),
+    expected as number,
+  );
 }
 
-type Keyed = Record<PropertyKey, unknown>;
+/* Elements. */
 
 function get(object: unknown, key: unknown): unknown {
-  const view = observer === undefined ? undefined : shared(object);
+  const view = watched(object);
   if (view !== undefined) {
     const index = indexOf(view, key);
     if (index !== -1) tell('peek', view, index);
@@ -34,17 +50,57 @@ function get(object: unknown, key: unknown): unknown {
   return (object as Keyed)[key as PropertyKey];
 }
 
-function set(object: unknown, key: unknown, value: unknown): unknown {
-  const view = observer === undefined ? undefined : shared(object);
-  if (view !== undefined) {
-    const index = indexOf(view, key);
-    if (index !== -1) tell('poke', view, index, value);
-  }
-  (object as Keyed)[key as PropertyKey] = value;
-  return value;
+/** What an element becomes when a value is stored: coerced once. Throws what storing it would throw. */
+function coerced(view: View, value: unknown): unknown {
+  if (view instanceof BigInt64Array || view instanceof BigUint64Array) return BigInt.asIntN(64, value as bigint);
+  return typeof value === 'number' ? value : +(value as number);
 }
 
-/** Elements [from, to) of a view, one announcement each. */
+type Assign = (object: unknown, key: unknown, value: unknown) => void;
+const assign: Assign = (object, key, value) => {
+  (object as Keyed)[key as PropertyKey] = value;
+};
+/** In sloppy code, what cannot be assigned is passed over. */
+const assignSloppy = new Function('object', 'key', 'value', 'object[key] = value') as Assign;
+
+function set(object: unknown, key: unknown, value: unknown, store: Assign): void {
+  const view = watched(object);
+  const index = view === undefined ? -1 : indexOf(view, key);
+  if (view === undefined || index === -1) {
+    store(object, key, value);
+    return;
+  }
+  const element = coerced(view, value);
+  tell('poke', view, index, element);
+  view[index] = element;
+}
+
+/** The target of an assignment: an element whose object and key have been evaluated. */
+class Ref {
+  private readonly _object: unknown;
+  private readonly _key: unknown;
+  private readonly _store: Assign;
+
+  constructor(object: unknown, key: unknown, store: Assign) {
+    this._object = object;
+    this._key = key;
+    this._store = store;
+  }
+
+  get value(): unknown {
+    return get(this._object, this._key);
+  }
+
+  set value(value: unknown) {
+    set(this._object, this._key, value, this._store);
+  }
+}
+
+/* Methods. */
+
+const TypedArray = Object.getPrototypeOf(Int32Array) as { readonly prototype: object };
+
+/** Elements [from, to), one announcement each. */
 function range(kind: AccessKind, view: View, from: number, to: number): void {
   for (let i = from; i < to; i++) tell(kind, view, i);
 }
@@ -55,141 +111,322 @@ const relative = (index: unknown, length: number, otherwise: number): number => 
   return n < 0 ? Math.max(0, length + n) : Math.min(n, length);
 };
 
-const WRITES_ALL = new Set(['reverse', 'sort']);
+/** The callback, told of each element before it is called with it. */
+function announcing(view: View, args: readonly unknown[], at: number): unknown[] {
+  const [callback, ...rest] = args;
+  if (typeof callback !== 'function') return [...args];
+  const told = function (this: unknown, ...given: unknown[]): unknown {
+    const index = given[at + 1] as number;
+    tell('peek', view, index);
+    given[at] = view[index];
+    return apply(callback, this, given);
+  };
+  return [told, ...rest];
+}
 
-/** A method of a view of shared memory: announces the elements that it touches, in order. */
-function announceMethod(view: View, name: string, args: readonly unknown[]): void {
-  const length = view.length ?? 0;
-  const { BYTES_PER_ELEMENT: width } = view as unknown as { BYTES_PER_ELEMENT: number };
-  if (view instanceof DataView) {
-    const bytes = Number(/\d+/.exec(name)?.[0] ?? 8) / 8;
-    const at = Number(args[0] ?? 0);
-    const inside = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
-    for (let i = at; i < at + bytes && i < inside.length; i++)
-      tell(name.startsWith('get') ? 'peek' : 'poke', inside, i);
-    return;
-  }
-  if (name === 'at') {
-    const n = Math.trunc(Number(args[0])) || 0;
-    const index = n < 0 ? length + n : n;
-    if (index >= 0 && index < length) tell('peek', view, index);
-  } else if (name === 'set') {
-    const offset = Number(args[1] ?? 0);
-    const source = args[0] as ArrayLike<unknown>;
-    const from = shared(source);
-    for (let i = 0; i < source.length && offset + i < length; i++) {
-      if (from !== undefined) tell('peek', from, i);
-      tell('poke', view, offset + i, source[i]);
+type Before = (view: View, args: readonly unknown[]) => unknown[] | undefined;
+const all: Before = (view) => {
+  range('peek', view, 0, view.length);
+  return undefined;
+};
+const each: Before = (view, args) => announcing(view, args, 0);
+const folds =
+  (first: (view: View) => number): Before =>
+  (view, args) => {
+    if (args.length < 2 && view.length > 0) tell('peek', view, first(view));
+    return announcing(view, args, 1);
+  };
+const inPlace: Before = (view) => {
+  range('peek', view, 0, view.length);
+  range('poke', view, 0, view.length);
+  return undefined;
+};
+const searches =
+  (step: 1 | -1): Before =>
+  (view, [wanted, from]) => {
+    const { length } = view;
+    let i = step === 1 ? relative(from, length, 0) : from === undefined ? length - 1 : relative(from, length, 0);
+    for (i = Math.min(i, length - 1); i >= 0 && i < length; i += step) {
+      tell('peek', view, i);
+      if (view[i] === wanted) break;
     }
-  } else if (name === 'fill') {
-    const to = relative(args[2], length, length);
-    for (let i = relative(args[1], length, 0); i < to; i++) tell('poke', view, i, args[0]);
-  } else if (name === 'copyWithin') {
-    const target = relative(args[0], length, 0);
-    const from = relative(args[1], length, 0);
-    const count = Math.min(relative(args[2], length, length) - from, length - target);
-    range('peek', view, from, from + count);
+    return undefined;
+  };
+
+/** What a method of a watched view touches, announced before it; it may return other arguments. */
+const BEFORE: Readonly<Record<string, Before>> = {
+  at(view, [at]) {
+    const n = Math.trunc(Number(at)) || 0;
+    const index = n < 0 ? view.length + n : n;
+    if (index >= 0 && index < view.length) tell('peek', view, index);
+    return undefined;
+  },
+  set(view, [source, offset]) {
+    const from = Math.trunc(Number(offset ?? 0)) || 0;
+    const given = (source ?? []) as ArrayLike<unknown>;
+    const values = watched(given);
+    for (let i = 0; i < given.length && from + i < view.length; i++) {
+      if (values !== undefined) tell('peek', values, i);
+      tell('poke', view, from + i, typeof given[i] === 'number' ? given[i] : 0);
+    }
+    return undefined;
+  },
+  fill(view, [value, from, to]) {
+    const end = relative(to, view.length, view.length);
+    for (let i = relative(from, view.length, 0); i < end; i++)
+      tell('poke', view, i, typeof value === 'number' ? value : 0);
+    return undefined;
+  },
+  copyWithin(view, [to, from, end]) {
+    const { length } = view;
+    const target = relative(to, length, 0);
+    const start = relative(from, length, 0);
+    const count = Math.min(relative(end, length, length) - start, length - target);
+    range('peek', view, start, start + count);
     range('poke', view, target, target + count);
-  } else if (name === 'slice') {
-    range('peek', view, relative(args[0], length, 0), relative(args[1], length, length));
-  } else {
-    range('peek', view, 0, length);
-    if (WRITES_ALL.has(name)) range('poke', view, 0, length);
-  }
-  void width;
+    return undefined;
+  },
+  slice(view, [from, to]) {
+    range('peek', view, relative(from, view.length, 0), relative(to, view.length, view.length));
+    return undefined;
+  },
+  indexOf: searches(1),
+  includes: searches(1),
+  lastIndexOf: searches(-1),
+  join: all,
+  toLocaleString: all,
+  with: all,
+  toReversed: all,
+  toSorted: all,
+  reverse: inPlace,
+  sort: inPlace,
+  map: each,
+  filter: each,
+  forEach: each,
+  find: each,
+  findIndex: each,
+  findLast: each,
+  findLastIndex: each,
+  some: each,
+  every: each,
+  reduce: folds(() => 0),
+  reduceRight: folds((view) => view.length - 1),
+};
+
+/** Replaces a method by one that first calls `before` with its object and arguments. */
+function replace(
+  prototype: object,
+  name: PropertyKey,
+  before: (object: unknown, args: readonly unknown[]) => unknown[] | undefined,
+): void {
+  const descriptor = Object.getOwnPropertyDescriptor(prototype, name);
+  const method = descriptor?.value as Method | undefined;
+  if (method === undefined) return; // younger than the host
+  const holder = {
+    [name](this: unknown, ...args: unknown[]): unknown {
+      return apply(method, this, (observer === undefined ? undefined : before(this, args)) ?? args);
+    },
+  };
+  const value = holder[name as string] as Method;
+  Object.defineProperty(value, 'length', { value: method.length, configurable: true });
+  Object.defineProperty(prototype, name, { ...descriptor, value });
 }
 
-function call(object: unknown, name: string, args: unknown[]): unknown {
-  if (observer !== undefined) {
-    const view = shared(object);
-    if (view !== undefined) announceMethod(view, name, args);
-    else if (name === 'set' && ArrayBuffer.isView(object)) {
-      // Out of shared memory into memory of one's own.
-      const source = shared(args[0]);
-      if (source !== undefined) range('peek', source, 0, source.length ?? 0);
-    }
-  }
-  const method = (object as Record<string, unknown>)[name];
-  if (typeof method !== 'function') throw new TypeError(`${name} is not a function`);
-  return Reflect.apply(method, object, args);
+/** Reads all elements, one after the other. */
+function* iterate(view: View, pick: (index: number) => unknown): Generator<unknown> {
+  for (let i = 0; i < view.length; i++) yield pick(i);
 }
 
-const host = Atomics;
+function replaceIterator(name: 'values' | 'entries', pick: (view: View, index: number) => unknown): void {
+  const prototype = TypedArray.prototype as Keyed;
+  const method = prototype[name] as Method;
+  const holder = {
+    [name](this: unknown): unknown {
+      const view = watched(this);
+      return view === undefined ? apply(method, this, []) : iterate(view, (index) => pick(view, index));
+    },
+  };
+  const descriptor = { value: holder[name], writable: true, configurable: true, enumerable: false };
+  Object.defineProperty(prototype, name, descriptor);
+  if (name === 'values') Object.defineProperty(prototype, Symbol.iterator, descriptor);
+}
+
+const words = new WeakMap<
+  ArrayBufferLike,
+  { readonly 1: Uint8Array; readonly 2: Uint16Array; readonly 4: Int32Array }
+>();
+
+/** Announces the bytes [from, from + count) of a buffer, in elements as wide as they are aligned. */
+function bytes(kind: AccessKind, buffer: ArrayBufferLike, from: number, count: number): void {
+  let views = words.get(buffer);
+  if (views === undefined) {
+    const size = buffer.byteLength;
+    views = {
+      1: new Uint8Array(buffer),
+      2: new Uint16Array(buffer, 0, size >> 1),
+      4: new Int32Array(buffer, 0, size >> 2),
+    };
+    words.set(buffer, views);
+  }
+  const width = (from | count) & 1 ? 1 : (from | count) & 2 ? 2 : 4;
+  const view = views[width] as unknown as View;
+  for (let at = from; at < from + count; at += width) if (at / width < view.length) tell(kind, view, at / width);
+}
+
+function replaceMethods(): void {
+  for (const [name, before] of Object.entries(BEFORE)) {
+    replace(TypedArray.prototype, name, (object, args) => {
+      const view = watched(object);
+      if (view !== undefined) return before(view, args);
+      const source = name === 'set' ? watched(args[0]) : undefined;
+      if (source !== undefined) range('peek', source, 0, source.length); // out of shared memory into one's own
+      return undefined;
+    });
+  }
+  replaceIterator('values', (view, index) => get(view, index));
+  replaceIterator('entries', (view, index) => [index, get(view, index)]);
+  for (const name of Object.getOwnPropertyNames(DataView.prototype)) {
+    const match = /^(get|set)[A-Z]\w*?(\d+)$/.exec(name);
+    if (match === null) continue;
+    const size = Number(match[2]) / 8;
+    replace(DataView.prototype, name, (object, [offset]) => {
+      const view = watched(object);
+      const at = Math.trunc(Number(offset ?? 0)) || 0;
+      if (view !== undefined && at >= 0 && at + size <= view.byteLength)
+        bytes(match[1] === 'get' ? 'peek' : 'poke', view.buffer, view.byteOffset + at, size);
+      return undefined;
+    });
+  }
+  replace(SharedArrayBuffer.prototype, 'slice', (object, [from, to]) => {
+    if (!(object instanceof SharedArrayBuffer) || observer?.watches?.(object) === false) return undefined;
+    const start = relative(from, object.byteLength, 0);
+    bytes('peek', object, start, Math.max(0, relative(to, object.byteLength, object.byteLength) - start));
+    return undefined;
+  });
+  for (const name of ['get', 'set'] as const) {
+    replace(Reflect, name, (_, [object, key, value]) => {
+      const view = watched(object);
+      const index = view === undefined ? -1 : indexOf(view, key);
+      if (view !== undefined && index !== -1)
+        tell(name === 'get' ? 'peek' : 'poke', view, index, typeof value === 'number' ? value : 0);
+      return undefined;
+    });
+  }
+}
+
+/* Atomics. */
+
+type Integers = Int32Array;
+
+/** The index of an element that an operation of Atomics takes, or -1 where the host's throws. */
+function atomicIndex(view: View, index: unknown): number {
+  if (view instanceof DataView || /^(Float|Uint8C)/.test((view as unknown as Keyed)[Symbol.toStringTag] as string))
+    return -1;
+  const at = typeof index === 'number' ? Math.trunc(index) || 0 : Math.trunc(Number(index)) || 0;
+  return at >= 0 && at < view.length ? at : -1;
+}
+
+/** As an element of the view is: an expected value is compared so. */
+function asElement(view: View, value: unknown): unknown {
+  const element = new (view.constructor as new (length: number) => View)(1);
+  element[0] = value;
+  return element[0];
+}
 
 /** `and`, `or` and the like store a value that depends on the old one: an exchange, for the checker. */
-function modify(operation: (view: Ints, index: number, value: number) => number, kind: AccessKind) {
-  return (view: Ints, index: number, value: number): number => {
-    if (shared(view) !== undefined) tell(kind, view, index, value);
-    return operation(view, index, value);
+function modifying(name: 'store' | 'exchange' | 'add' | 'sub' | 'and' | 'or' | 'xor', kind: AccessKind) {
+  const operation = host[name] as (view: unknown, index: number, value: unknown) => unknown;
+  return (object: Integers, index: number, value: number): number => {
+    const view = watched(object);
+    const at = view === undefined ? -1 : atomicIndex(view, index);
+    if (view === undefined || at === -1) return operation(object, index, value) as number;
+    const element = coerced(view, value);
+    tell(kind, view, at, element);
+    return operation(view, at, element) as number;
   };
 }
 
 const atomics = {
-  load(view: Ints, index: number): number {
-    if (shared(view) !== undefined) tell('load', view, index);
-    return host.load(view, index);
+  load(object: Integers, index: number): number {
+    const view = watched(object);
+    const at = view === undefined ? -1 : atomicIndex(view, index);
+    if (view !== undefined && at !== -1) tell('load', view, at);
+    return host.load(object, at === -1 ? index : at);
   },
-  store: modify(host.store as never, 'store'),
-  exchange: modify(host.exchange as never, 'exchange'),
-  add: modify(host.add as never, 'add'),
-  sub: modify(host.sub as never, 'exchange'),
-  and: modify(host.and as never, 'exchange'),
-  or: modify(host.or as never, 'exchange'),
-  xor: modify(host.xor as never, 'exchange'),
-  compareExchange(view: Ints, index: number, expected: number, value: number): number {
-    if (shared(view) !== undefined) tell('cas', view, index, value, expected);
-    return host.compareExchange(view, index, expected, value);
+  store: modifying('store', 'store'),
+  exchange: modifying('exchange', 'exchange'),
+  add: modifying('add', 'add'),
+  sub: modifying('sub', 'exchange'),
+  and: modifying('and', 'exchange'),
+  or: modifying('or', 'exchange'),
+  xor: modifying('xor', 'exchange'),
+  compareExchange(object: Integers, index: number, expected: number, value: number): number {
+    const view = watched(object);
+    const at = view === undefined ? -1 : atomicIndex(view, index);
+    if (view === undefined || at === -1) return host.compareExchange(object, index, expected, value);
+    const found = asElement(view, expected);
+    const element = coerced(view, value);
+    tell('cas', view, at, element, found);
+    return host.compareExchange(view as unknown as Integers, at, found as number, element as number);
   },
-  wait(view: Ints, index: number, expected: number, timeout: number = Number.POSITIVE_INFINITY): string {
-    const limit = Number.isNaN(timeout) ? Number.POSITIVE_INFINITY : Math.max(0, timeout);
-    if (shared(view) === undefined || observer === undefined) return host.wait(view, index, expected, timeout);
-    tell('wait', view, index, limit, expected);
-    return observer.wait?.(view, index, expected, limit) ?? host.wait(view, index, expected, timeout);
+  wait(object: Integers, index: number, expected: number, timeout: number = Number.POSITIVE_INFINITY): string {
+    const view = watched(object);
+    const at = view === undefined || !(view instanceof Int32Array) ? -1 : atomicIndex(view, index);
+    if (view === undefined || at === -1) return host.wait(object, index, expected, timeout);
+    const limit = Number.isNaN(+timeout) ? Number.POSITIVE_INFINITY : Math.max(0, +timeout);
+    const found = asElement(view, expected) as number;
+    tell('wait', view, at, limit, found);
+    return observer?.wait?.(object, at, found, limit) ?? host.wait(object, at, found, timeout);
   },
-  notify(view: Ints, index: number, count: number = Number.POSITIVE_INFINITY): number {
-    if (shared(view) === undefined || observer === undefined) return host.notify(view, index, count);
-    tell('notify', view, index, count);
-    return observer.notify?.(view, index, count) ?? host.notify(view, index, count);
+  notify(object: Integers, index: number, count: number = Number.POSITIVE_INFINITY): number {
+    const view = watched(object);
+    const at = view === undefined ? -1 : atomicIndex(view, index);
+    if (view === undefined || at === -1) return host.notify(object, index, count);
+    const most = Math.max(0, Math.trunc(+count) || 0);
+    tell('notify', view, at, most);
+    return observer?.notify?.(object, at, most) ?? host.notify(object, at, most);
   },
-  waitAsync(): never {
-    throw new Error('Atomics.waitAsync is not modelled: a checked thread is one synchronous call');
+  waitAsync(object: Integers, index: number, expected: number, timeout?: number): unknown {
+    if (watched(object) !== undefined)
+      throw new Error('Atomics.waitAsync is not modelled: a checked thread is one synchronous call');
+    type Waits = { waitAsync(object: Integers, index: number, expected: number, timeout?: number): unknown };
+    return (host as unknown as Waits).waitAsync(object, index, expected, timeout);
   },
   pause(): void {
     observer?.access('pause', undefined, 0, 0, 0);
   },
   isLockFree: (size: number): boolean => host.isLockFree(size),
-  [Symbol.toStringTag]: 'Atomics',
 };
+Object.defineProperty(atomics, Symbol.toStringTag, { value: 'Atomics', configurable: true });
 
 export const access = {
   get,
-  set,
-  call,
-  update(object: unknown, key: unknown, delta: number, prefix: boolean): unknown {
-    const old = get(object, key);
-    const before = typeof old === 'bigint' ? old : Number(old);
-    const after = typeof before === 'bigint' ? before + BigInt(delta) : before + delta;
-    set(object, key, after);
-    return prefix ? after : before;
+  ref: (object: unknown, key: unknown): Ref => new Ref(object, key, assign),
+  refSloppy: (object: unknown, key: unknown): Ref => new Ref(object, key, assignSloppy),
+  read(source: unknown): unknown {
+    const view = watched(source);
+    if (view !== undefined && !(view instanceof DataView)) range('peek', view, 0, view.length);
+    return source;
   },
-  compound(object: unknown, key: unknown, operate: (old: unknown) => unknown): unknown {
-    return set(object, key, operate(get(object, key)));
-  },
-  logical(object: unknown, key: unknown, operator: '||' | '&&' | '??', value: () => unknown): unknown {
-    const old = get(object, key);
-    const keep = operator === '||' ? Boolean(old) : operator === '&&' ? !old : old !== null && old !== undefined;
-    return keep ? old : set(object, key, value());
-  },
-  Atomics: atomics,
+  apply: (method: Method, object: unknown, args: never[]): unknown => apply(method, object, args),
 };
 
-/** Puts the runtime in place for rewritten code of this thread, and its port where the checker looks for ports. */
+let installed = false;
+
+/**
+ * Puts the runtime in place for rewritten code of this thread, with its Atomics and its methods of typed arrays, and its port where the
+ * checker looks for ports. What was loaded before and keeps the host's own is not announced.
+ */
 export function installRuntime(): void {
-  const scope = globalThis as { [key: symbol]: unknown };
+  if (installed) return;
+  installed = true;
+  const scope = globalThis as { [key: PropertyKey]: unknown };
   scope[Symbol.for('vmspace.access')] = access;
   const ports = Symbol.for('vmspace.checked-ports');
   const install = (next: PortObserver | undefined): void => {
     observer = next;
   };
   scope[ports] = [...((scope[ports] as unknown[]) ?? []), install];
+  Object.defineProperty(scope, 'Atomics', { value: atomics, writable: true, configurable: true, enumerable: false });
+  replaceMethods();
 }

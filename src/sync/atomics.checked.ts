@@ -32,6 +32,8 @@ export interface PortObserver {
    * `value` bytes of frame data from `index` on.
    */
   access(kind: AccessKind, array: ArrayBufferView | undefined, index: number, value: number, expected: number): void;
+  /** Whether accesses to this buffer matter. Without it, all do. */
+  watches?(buffer: SharedArrayBuffer): boolean;
   /** What the marked read announced last returns, if it returns a number: a plain read that races may find an old value. */
   racyValue?(): number | undefined;
   /** Stands in for the host's wait, if it returns an outcome. */

@@ -11,8 +11,10 @@ describe('mutants', async () => {
     const source = { url, name: mutant.model, transform: false };
     const bound = mutant.preemptions === undefined ? {} : { preemptions: mutant.preemptions };
     const result = await check(source, { jobs: 1, ...bound });
-    expect(result.failure?.text ?? `${result.verdict}: not caught`).toMatch(mutant.fails);
-    const replayed = await replay(source, result.failure?.script ?? []);
-    expect(replayed.ended.failure?.kind).toBe(result.failure?.kind);
+    const { failure } = result;
+    if (failure === undefined) throw new Error(`${result.verdict} within ${result.bound} preemptions: not caught`);
+    expect(failure.text).toMatch(mutant.fails);
+    const replayed = await replay(source, failure.script);
+    expect(replayed.ended.failure?.kind).toBe(failure.kind);
   });
 });

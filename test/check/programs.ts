@@ -1,5 +1,5 @@
 /** Small random programs over a few shared words: what the reduced search must find all outcomes of. */
-import { add, cas, load, notify, peek, peekRacy, poke, store, wait } from '#atomics';
+import { add, cas, load, notify, pause, peek, peekRacy, poke, store, wait } from '#atomics';
 import { defineModel, type Model } from '../../check/model.ts';
 
 interface Words {
@@ -9,6 +9,15 @@ type Step = readonly [kind: string, word: number, value: number];
 
 export const PROGRAMS = 40;
 const WORDS = 3;
+
+/** What the programs of a family are made of, and how they are explored. */
+const FAMILIES = {
+  /** Plain accesses are places of the schedule too. */
+  plain: { kinds: ['load', 'load', 'store', 'store', 'add', 'cas', 'await', 'peek', 'poke', 'marked'], points: 'all' },
+  /** The places of the schedule are those of every model; threads spin, and may die. */
+  sync: { kinds: ['load', 'store', 'store', 'add', 'cas', 'await', 'spin', 'retry', 'marked'], points: 'sync' },
+} as const;
+export type Family = keyof typeof FAMILIES;
 
 function randomOf(seed: number): (below: number) => number {
   let x = (seed + 1) * 0x9e3779b1;
@@ -20,11 +29,11 @@ function randomOf(seed: number): (below: number) => number {
   };
 }
 
-export function programOf(seed: number): Step[][] {
+export function programOf(family: Family, seed: number): Step[][] {
   const random = randomOf(seed);
   const threads = 2 + random(2);
   const length = threads === 2 ? 5 : 3;
-  const kinds = ['load', 'load', 'store', 'store', 'add', 'cas', 'await', 'peek', 'poke', 'marked'];
+  const { kinds } = FAMILIES[family];
   return Array.from({ length: threads }, () =>
     Array.from({ length }, (): Step => [kinds[random(kinds.length)] as string, random(WORDS), 1 + random(3)]),
   );
@@ -45,6 +54,12 @@ function perform(words: Int32Array, [kind, word, value]: Step): number {
     case 'await':
       // Sleeps while the word is 0, but not for ever.
       return wait(words, word, 0, 5) === 'timed-out' ? -2 : -3;
+    case 'spin':
+      for (let i = 0; i < 3 && load(words, word) === 0; i++) pause();
+      return load(words, word);
+    case 'retry':
+      for (let i = 0; i < 5; i++) if (load(words, word) === value) return i > 0 ? -5 : -6;
+      return -7;
     case 'peek':
       return peek(words, word);
     case 'marked':
@@ -55,24 +70,29 @@ function perform(words: Int32Array, [kind, word, value]: Step): number {
   }
 }
 
-export const models: readonly Model<Words>[] = Array.from({ length: PROGRAMS }, (_, seed) =>
-  defineModel<Words>({
-    name: `program-${seed}`,
-    title: 'a random program',
-    invariant: 'none',
-    preemptions: 2,
-    races: false,
-    points: 'all',
-    timeouts: 'allow',
-    setup: () => ({ words: new Int32Array(new SharedArrayBuffer(64)) }),
-    threads: programOf(seed).map((steps, i) => ({
-      name: `t${i}`,
-      run: ({ words }: Words) => {
-        const seen = steps.map((step) => perform(words, step));
-        // The last thread to end tells what the memory is.
-        const ended = add(words, 8, 1);
-        return ended === programOf(seed).length - 1 ? [...seen, ...Array.from(words.subarray(0, WORDS))] : seen;
-      },
-    })),
-  }),
-);
+const programs = (family: Family): Model<Words>[] =>
+  Array.from({ length: PROGRAMS }, (_, seed) =>
+    defineModel<Words>({
+      name: `${family}-${seed}`,
+      title: 'a random program',
+      invariant: 'none',
+      preemptions: 2,
+      points: FAMILIES[family].points,
+      ...(family === 'plain' ? { races: false } : {}),
+      timeouts: 'allow',
+      setup: () => ({ words: new Int32Array(new SharedArrayBuffer(64)) }),
+      threads: programOf(family, seed).map((steps, i) => ({
+        name: `t${i}`,
+        mortal: family === 'sync' && i === 0 && seed % 4 === 0,
+        run: ({ words }: Words) => {
+          const seen = steps.map((step) => perform(words, step));
+          // The last thread to end tells what the memory is.
+          const ended = add(words, 8, 1);
+          return ended === programOf(family, seed).length - 1
+            ? [...seen, ...Array.from(words.subarray(0, WORDS))]
+            : seen;
+        },
+      })),
+    }),
+  );
+export const models: readonly Model<Words>[] = [...programs('plain'), ...programs('sync')];

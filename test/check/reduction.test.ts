@@ -1,23 +1,33 @@
 /** What the search leaves out loses no outcome: compared with the search that leaves out nothing, under the same bound. */
 import { describe, expect, it } from 'vitest';
-import { PROGRAMS, programOf } from './programs.ts';
+import { type Family, PROGRAMS, programOf } from './programs.ts';
 import { bundleModels, checker } from './support.ts';
 
 describe('reduction', async () => {
   const { check } = await checker();
   const url = await bundleModels('test/check/programs.ts', 'programs');
 
-  it.each([0, 1, 2, 3])('finds the outcomes of the whole search within %i preemptions', async (preemptions) => {
+  const rounds: [Family, number, number][] = [
+    ['plain', 0, 1],
+    ['plain', 1, 1],
+    ['plain', 2, 2],
+    ['plain', 3, 4],
+    ['sync', 0, 1],
+    ['sync', 1, 1],
+    ['sync', 2, 2],
+    ['sync', 3, 4],
+  ];
+  it.each(rounds)('finds the outcomes of the whole search: %s, %i preemptions', async (family, preemptions, every) => {
     let reduced = 0;
     let whole = 0;
-    for (let seed = preemptions % 2; seed < PROGRAMS; seed += 2) {
-      const source = { url, name: `program-${seed}`, transform: false };
+    for (let seed = preemptions % every; seed < PROGRAMS; seed += every) {
+      const source = { url, name: `${family}-${seed}`, transform: false };
       const some = await check(source, { preemptions, jobs: 1 });
       const all = await check(source, { preemptions, jobs: 1, reduction: false });
       const outcomes = (result: typeof some): string[] => result.outcomes.map(([outcome]) => outcome);
       expect(some.verdict).toBe('exhausted');
       expect(all.verdict).toBe('exhausted');
-      expect(outcomes(some), JSON.stringify(programOf(seed))).toEqual(outcomes(all));
+      expect(outcomes(some), JSON.stringify(programOf(family, seed))).toEqual(outcomes(all));
       reduced += some.executions;
       whole += all.executions;
     }
