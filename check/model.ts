@@ -22,7 +22,7 @@ export interface ThreadSpec<Shared, Local = unknown, Result = unknown> {
   readonly mortal?: boolean;
   /** Makes this thread's own objects. Called before each execution, for all threads in turn; its accesses are not scheduled. */
   prepare?(shared: Shared): Local;
-  /** What is explored. Whatever it throws is a failure. The result must survive JSON, 400 characters at most. */
+  /** What is explored. Whatever it throws is a failure. The result must survive JSON, 1,024 characters at most. */
   run(local: Local, context: ThreadContext): Result;
 }
 
@@ -35,7 +35,7 @@ export interface End<Shared, Result = unknown> {
 }
 
 export interface Model<Shared = unknown> {
-  /** Lower case with hyphens; what the command line calls it. */
+  /** Letters, digits, '-', '_', '.', ':'; what the command line calls it. */
   readonly name: string;
   /** One line: what runs against what. */
   readonly title: string;
@@ -74,6 +74,13 @@ export interface Model<Shared = unknown> {
   describe?(shared: Shared, buffer: number, byte: number): string | undefined;
   /** The meaning of a value of a word; undefined where the number says it. */
   value?(shared: Shared, buffer: number, byte: number, value: number): string | undefined;
+  /** Who somebody that sleeps on this word waits for, and what holds it; asked when an execution is stuck. */
+  waits?(shared: Shared, buffer: number, byte: number): string | undefined;
+  /**
+   * Ranges of words whose plain accesses are meant to race, with the reason, as [buffer, first byte, byte behind the last, why]. Their
+   * reads may return old values.
+   */
+  racy?(shared: Shared): readonly (readonly [number, number, number, string])[];
   /** Ranges of words whose accesses are not explored and not checked, as [buffer, first byte, byte behind the last]. */
   ignore?(shared: Shared): readonly (readonly [number, number, number])[];
 }

@@ -15,6 +15,7 @@ export const FAILURE_NAMES: readonly string[] = [
   'the check at the end failed',
   'a result that may not come up, or one that never did',
   'the schedule does not fit the program',
+  'the model cannot be checked as it is',
 ];
 
 export interface RenderOptions {
@@ -187,7 +188,7 @@ export function renderFailure(result: CheckResult, replayed: Replayed, options: 
   const { failure, facts } = result;
   if (failure === undefined) return '';
   const lines = [
-    `${result.model}: ${FAILURE_NAMES[failure.kind]}, after ${result.foundAfter} executions`,
+    `${result.model}: ${FAILURE_NAMES[failure.kind]}, after ${result.foundAfter} execution${result.foundAfter === 1 ? '' : 's'}`,
     `must hold: ${facts.invariant}`,
     `schedule:  ${formatSchedule(failure.script)}`,
     '',

@@ -172,6 +172,8 @@ export const FAILURE_LOST_WAKEUP = 5;
 export const FAILURE_CHECK = 6;
 export const FAILURE_OUTCOME = 7;
 export const FAILURE_SCRIPT = 8;
+/** The model cannot be checked as it is. */
+export const FAILURE_MODEL = 9;
 
 export const RESULT_BYTES = 2048;
 export const FAILURE_BYTES = 16384;

@@ -7,8 +7,8 @@
  * here, but only Atomics order anything.
  *
  * ```
- * note:  execution | release valid | plain writes, 8 | other writes, 8 | plain reads, 8 | other reads, 8 | released clock, 8 | writer | last write
- *        0           1               2                 10                18               26               34                  42       43
+ * note:  execution | release's width | plain writes, 8 | other writes, 8 | plain reads, 8 | other reads, 8 | released clock, 8 | writer | last write
+ *        0           1                 2                 10                18               26               34                  42       43
  * ```
  */
 import { B_EXECUTION, B_THREADS, CLOCKS, MAX_THREADS, NOTE_WORDS } from './board.ts';
@@ -73,11 +73,11 @@ export class Clocks {
       : -1;
   }
 
-  /** What an Atomics read learns from the write it reads from. After `access`. */
-  acquire(location: number): void {
+  /** What an Atomics read learns from the write it reads from, if they are of the same width. After `access`. */
+  acquire(location: number, width: number): void {
     const notes = this._notes;
     const note = location * NOTE_WORDS;
-    if (notes[note + N_RELEASED] === 0) return;
+    if (notes[note + N_RELEASED] !== width) return;
     const board = this._board;
     const threads = board[B_THREADS] as number;
     for (let t = 0; t < threads; t++) {
@@ -87,13 +87,13 @@ export class Clocks {
   }
 
   /** An Atomics write publishes all that this thread has done and learnt. After `access`, and after `acquire` if it also reads. */
-  release(location: number): void {
+  release(location: number, width: number): void {
     const notes = this._notes;
     const note = location * NOTE_WORDS;
     const board = this._board;
     const threads = board[B_THREADS] as number;
     for (let t = 0; t < threads; t++) notes[note + N_CLOCK + t] = board[this._mine + t] as number;
-    notes[note + N_RELEASED] = 1;
+    notes[note + N_RELEASED] = width;
     board[this._mine + this._me] = (board[this._mine + this._me] as number) + 1;
   }
 

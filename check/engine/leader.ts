@@ -7,6 +7,7 @@
  * one, so each schedule is run once. What is left out, and why nothing is lost by it, is in README.md.
  */
 import type { End, Model, ThreadContext } from '../model.ts';
+import { isPromise, ModelError } from '../validate.ts';
 import {
   B_ASLEEP,
   B_CHANCE,
@@ -47,8 +48,10 @@ import {
   COMMAND_PREPARE,
   COMMAND_RUN,
   FAILURE_CHECK,
+  FAILURE_MODEL,
   FAILURE_NONE,
   FAILURE_OUTCOME,
+  FAILURE_SCRIPT,
   FAILURE_THROWN,
   KILL,
   MAX_THREADS,
@@ -87,6 +90,9 @@ import { clearClocks } from './clocks.ts';
 import type { Recorded } from './recorder.ts';
 import { numberLocation, Region, type RegionMemory } from './regions.ts';
 import { Aborted, Killed, type Scheduler } from './scheduler.ts';
+
+export const NOT_DETERMINISTIC =
+  'the same schedule ran in two ways: a model must not depend on Math.random, Date, or what an earlier execution left in variables';
 
 /* The host's own: the transform replaces the thread's. */
 const { set: setBytes, slice: sliceBytes } = Uint8Array.prototype;
@@ -171,8 +177,7 @@ export class Actor {
   }
 
   private _store(result: unknown): void {
-    if (typeof (result as { then?: unknown } | undefined)?.then === 'function')
-      throw new Error('run returned a promise: a checked thread is one synchronous call');
+    if (isPromise(result)) throw new Error('run returned a promise: a checked thread is one synchronous call');
     const text = JSON.stringify(result) ?? 'null';
     if (text.length > RESULT_BYTES / 2)
       throw new Error(`a result of ${text.length} characters: ${RESULT_BYTES / 2} are possible`);
@@ -185,9 +190,14 @@ export function textOf(error: unknown): string {
   return error instanceof Error ? (error.stack ?? `${error.name}: ${error.message}`) : String(error);
 }
 
+/** Mark of a place where the running thread could not go on. */
+const FREELY = -2;
+
 /** One schedule that is still to be tried: a deviation more than its parent's. */
 interface Node {
   readonly parent: Node | undefined;
+  /** What the parent's execution had there; -1: not known. Another thing there means that they do not begin the same way. */
+  readonly mark: number;
   readonly position: number;
   readonly action: number;
   readonly preemptions: number;
@@ -305,16 +315,21 @@ export class Leader {
     let outcome: string | undefined;
     if (board[B_FAILURE] === FAILURE_NONE) outcome = this._check();
     const kind = board[B_FAILURE] as number;
+    if (kind === FAILURE_MODEL) throw new ModelError(this._failure());
     const failure =
       kind === FAILURE_NONE
         ? undefined
         : {
             kind,
             thread: board[B_FAILED_THREAD] as number,
-            text: new TextDecoder().decode(this._failureText.slice(0, board[B_TEXT] as number)),
+            text: this._failure(),
             script: options.strategy === undefined || options.strategy === STRATEGY_SCRIPT ? script : this._logged(),
           };
     return { failure, redundant, steps: board[B_STEP] as number, outcome };
+  }
+
+  private _failure(): string {
+    return new TextDecoder().decode(sliceBytes.call(this._failureText, 0, this._board[B_TEXT] as number));
   }
 
   private _begin(script: readonly number[], options: RunOptions): void {
@@ -411,7 +426,8 @@ export class Leader {
     board[B_DIRTY] = 0;
   }
 
-  private _check(): string {
+  /** The results as JSON. */
+  private _results(): string {
     const board = this._board;
     const texts: string[] = [];
     for (let t = 0; t < this._threads; t++) {
@@ -426,14 +442,21 @@ export class Leader {
         text += String.fromCharCode(this._texts[start + i] as number);
       texts.push(text);
     }
-    const outcome = `[${texts.join(',')}]`;
+    return `[${texts.join(',')}]`;
+  }
+
+  private _check(): string {
+    const board = this._board;
+    const outcome = this._results();
     const { check } = this._model;
     if (check !== undefined) {
       const died = Array.from({ length: this._threads }, (_, t) => board[threadAt(t) + T_STATUS] === STATUS_DEAD);
       const values = JSON.parse(outcome) as unknown[];
       const results = values.map((value, t) => (died[t] ? undefined : value));
       try {
-        check.call(this._model, { shared: this._actor.shared, results, died } as End<unknown>);
+        const end = { shared: this._actor.shared, results, died } as End<unknown>;
+        if (isPromise(check.call(this._model, end)))
+          throw new Error('check returned a promise: it is one synchronous call');
       } catch (error) {
         this._scheduler.note(FAILURE_CHECK, textOf(error));
         this._scheduler.setMode(MODE_TRACK);
@@ -483,7 +506,7 @@ export class Leader {
       const { script, preemptions } = prefix;
       const position = script.length === 0 ? -1 : (script[script.length - 2] as number);
       const killed = script.some((action, i) => i % 2 === 1 && action === KILL);
-      const node: Node = { parent: undefined, position, action: 0, preemptions, depth: 0, killed };
+      const node: Node = { parent: undefined, mark: -1, position, action: 0, preemptions, depth: 0, killed };
       this._foreign.set(node, prefix);
       this._frontier.push(node);
     }
@@ -498,6 +521,7 @@ export class Leader {
     const node = this._frontier.pop();
     if (node === undefined) return undefined;
     const ended = this.execute(this._scriptOf(node));
+    if (ended.failure?.kind === FAILURE_SCRIPT) throw new ModelError(`${NOT_DETERMINISTIC} (${ended.failure.text})`);
     if (ended.failure !== undefined) return ended.failure;
     if (ended.outcome !== undefined) this.outcomes.set(ended.outcome, (this.outcomes.get(ended.outcome) ?? 0) + 1);
     this._branch(node);
@@ -513,16 +537,20 @@ export class Leader {
     for (let i = 0; i < records; i++) {
       const at = TRACE + i * TRACE_WORDS;
       const position = board[at + R_POSITION] as number;
-      if (position <= node.position) continue;
       const what = board[at + R_WHAT] as number;
       const thread = what & WHAT_THREAD;
+      if (position <= node.position) {
+        if (position === node.position && node.mark !== -1) this._compare(node, at);
+        continue;
+      }
       if ((what & WHAT_VALUE) !== 0) {
         const older = mayPreempt ? (board[at + R_OTHERS] as number) : 0;
-        for (let which = 1; which <= older; which++) this._push(node, position, OLDER - which, node.preemptions + 1);
+        for (let which = 1; which <= older; which++)
+          this._push(node, position, OLDER - which, node.preemptions + 1, -1); // how many there are may grow
         continue;
       }
       const free = (what & WHAT_FREE) !== 0;
-      if (!free && !node.killed && this._mortal[thread]) this._push(node, position, KILL, node.preemptions);
+      if (!free && !node.killed && this._mortal[thread]) this._push(node, position, KILL, node.preemptions, -1);
       let others = board[at + R_OTHERS] as number;
       if (!free) {
         if (!mayPreempt || (what & WHAT_POINT) === 0) continue;
@@ -539,14 +567,37 @@ export class Leader {
       for (let other = 0; others !== 0; other++, others >>= 1) {
         if ((others & 1) === 0) continue;
         const costs = free && other < 8 ? 0 : 1;
-        this._push(node, position, other & 7, node.preemptions + costs);
+        const mark = free ? FREELY : (board[at + R_LOCATION] as number) * 16 + thread;
+        this._push(node, position, other & 7, node.preemptions + costs, mark);
       }
     }
   }
 
-  private _push(parent: Node, position: number, action: number, preemptions: number): void {
+  private _push(parent: Node, position: number, action: number, preemptions: number, mark: number): void {
     const killed = parent.killed || action === KILL;
-    this._frontier.push({ parent, position, action, preemptions, depth: parent.depth + 1, killed });
+    this._frontier.push({ parent, mark, position, action, preemptions, depth: parent.depth + 1, killed });
+  }
+
+  /** The record at a schedule's last deviation must be what its parent saw there. */
+  private _compare(node: Node, at: number): void {
+    const board = this._board;
+    const what = board[at + R_WHAT] as number;
+    if ((what & WHAT_VALUE) !== 0) return;
+    const free = (what & WHAT_FREE) !== 0;
+    const found = free ? FREELY : (board[at + R_LOCATION] as number) * 16 + (what & WHAT_THREAD);
+    if (found !== node.mark) throw new ModelError(NOT_DETERMINISTIC);
+  }
+
+  /** What the last execution did: threads, locations, and how it ended. */
+  fingerprint(): string {
+    const board = this._board;
+    let hash = 0;
+    for (let i = 0; i < (board[B_TRACE] as number); i++) {
+      const at = TRACE + i * TRACE_WORDS;
+      hash = Math.imul(hash ^ (board[at + R_WHAT] as number), 0x01000193);
+      hash = Math.imul(hash ^ (board[at + R_LOCATION] as number), 0x01000193);
+    }
+    return `${board[B_TRACE]} ${hash} ${board[B_FAILURE]} ${this._results()}`;
   }
 
   private _scriptOf(node: Node): number[] {

@@ -12,6 +12,8 @@ export interface RegionMemory {
   readonly dirty: SharedArrayBuffer;
   /** Ranges of bytes that are not looked at. */
   readonly ignored: readonly (readonly [number, number])[];
+  /** Ranges of bytes whose plain accesses are meant to race. */
+  readonly racy: readonly (readonly [number, number])[];
 }
 
 export class Region {
@@ -20,6 +22,7 @@ export class Region {
   readonly numbers: Int32Array;
   readonly dirty: Uint8Array;
   readonly ignored: readonly (readonly [number, number])[];
+  readonly racy: readonly (readonly [number, number])[];
 
   constructor(memory: RegionMemory) {
     this.base = memory.base;
@@ -27,6 +30,7 @@ export class Region {
     this.numbers = new Int32Array(memory.numbers);
     this.dirty = new Uint8Array(memory.dirty);
     this.ignored = memory.ignored;
+    this.racy = memory.racy;
   }
 }
 
@@ -54,6 +58,7 @@ export function makeRegions(
   buffers: readonly SharedArrayBuffer[],
   granule: number,
   ignore: readonly (readonly [number, number, number])[],
+  racy: readonly (readonly [number, number, number, string])[],
 ): RegionMemory[] {
   let base = GAP;
   return buffers.map((buffer, i) => {
@@ -64,6 +69,7 @@ export function makeRegions(
       numbers: new SharedArrayBuffer(Math.ceil(bytes / granule) * 4 + 8),
       dirty: new SharedArrayBuffer((bytes >> CHUNK_SHIFT) + 1),
       ignored: ignore.filter(([which]) => which === i).map(([, from, to]) => [from, to] as const),
+      racy: racy.filter(([which]) => which === i).map(([, from, to]) => [from, to] as const),
     };
     base += Math.ceil(bytes / GAP) * GAP + GAP;
     if (base > MOST_BYTES) throw new Error('the shared buffers of a model may have 2 GiB together');

@@ -37,6 +37,7 @@ import {
   FAILURE_DEADLOCK,
   FAILURE_LIVELOCK,
   FAILURE_LOST_WAKEUP,
+  FAILURE_MODEL,
   FAILURE_RACE,
   FAILURE_SCRIPT,
   KILL,
@@ -215,7 +216,8 @@ export class Scheduler {
 
   /* The observer. */
 
-  access(kind: string, array: ArrayBufferView | undefined, index: number, value: number, expected: number): void {
+  access(asked: string, array: ArrayBufferView | undefined, index: number, value: number, expected: number): void {
+    let kind = asked;
     if (this._mode !== MODE_RUN) {
       this._outside(kind, array, index, value);
       return;
@@ -230,6 +232,7 @@ export class Scheduler {
     }
     if (kind === 'wait') return; // all of it is in wait()
     if (array === undefined || !this._locate(array, index)) return;
+    if ((kind === 'peek' || kind === 'poke') && this._meantToRace()) kind = kind === 'peek' ? 'racyPeek' : 'racyPoke';
     let what: number;
     switch (kind) {
       case 'peek':
@@ -275,6 +278,7 @@ export class Scheduler {
     }
     const region = this._region as Region;
     const page = what & (USER | BULK);
+    if (page === 0 && this._width < 1 << this._shift) this._tooNarrow();
     const byte = page ? this._byte & ~4095 : this._byte;
     const from = region.base + byte;
     const to = page ? from + 4096 : from + this._width;
@@ -685,7 +689,10 @@ export class Scheduler {
   }
 
   private _endless(): never {
-    this.fail(FAILURE_LIVELOCK, `no end after ${this.board[B_LIMIT]} steps\n${this.standing()}`);
+    this.fail(
+      FAILURE_LIVELOCK,
+      `no end after ${this.board[B_LIMIT]} steps (a model with more has to say so: \`steps\`)\n${this.standing()}`,
+    );
   }
 
   /** What each thread waits for, one line each; `@123` is a byte address, for the report to name. */
@@ -811,11 +818,11 @@ export class Scheduler {
         const rival = this._clocks.access(number, write, (what & PLAIN) !== 0);
         if (rival !== -1) this._race(kind, rival, region.base + at, position);
       }
-      if ((what & ATOMIC) !== 0 && kind !== 'store') this._clocks.acquire(number);
+      if ((what & ATOMIC) !== 0 && kind !== 'store') this._clocks.acquire(number, width);
       if (!write) continue;
       const remembered = ((touched & MARKED) !== 0 || board[B_REMEMBER] === 1) && !wide && width === step;
       if (remembered) this._history.wrote(number, (array as unknown as Int32Array)[index] as number);
-      if ((what & ATOMIC) !== 0) this._clocks.release(number);
+      if ((what & ATOMIC) !== 0) this._clocks.release(number, width);
       else this._clocks.forget(number);
     }
     this._trace(position, (write ? WHAT_WRITE : 0) | (point ? WHAT_POINT : 0), number);
@@ -895,6 +902,21 @@ export class Scheduler {
     board[at + R_LOCATION] = location;
     const others = (board[B_ENABLED] as number) & ~(board[B_ASLEEP] as number) & ~(1 << this.me);
     board[at + R_OTHERS] = (what & WHAT_POINT) === 0 ? others : others | (this._reluctant() << 8);
+  }
+
+  /** Two elements of one location would seem to be one word. */
+  private _tooNarrow(): never {
+    const needed = this._width;
+    this.fail(FAILURE_MODEL, `the threads touch elements of ${needed} bytes: the model needs \`granule: ${needed}\``);
+  }
+
+  private _meantToRace(): boolean {
+    const { racy } = this._region as Region;
+    for (let i = 0; i < racy.length; i++) {
+      const range = racy[i] as readonly [number, number];
+      if (this._byte >= range[0] && this._byte < range[1]) return true;
+    }
+    return false;
   }
 
   private _race(kind: string, rival: number, address: number, position: number): never {

@@ -2,6 +2,7 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import type { PortObserver } from '../../src/sync/atomics.checked.ts';
 import type { Model } from '../model.ts';
+import { isPromise, ModelError, modelsOf } from '../validate.ts';
 import {
   B_REPORTED,
   type BoardMemory,
@@ -10,11 +11,10 @@ import {
   COMMAND_RUN,
   FAILURE_CHECK,
   FAILURE_OUTCOME,
-  MAX_THREADS,
   MODE_TRACK,
   makeBoard,
 } from './board.ts';
-import { Actor, type Failure, Leader, textOf } from './leader.ts';
+import { Actor, type Failure, Leader, NOT_DETERMINISTIC, textOf } from './leader.ts';
 import type { Order, Report, ThreadData } from './protocol.ts';
 import type { Recorded } from './recorder.ts';
 import { findBuffers, makeRegions, type RegionMemory } from './regions.ts';
@@ -41,14 +41,10 @@ async function loadModel(): Promise<Model<unknown>> {
     const { installTransform } = await import('../transform/hooks.ts');
     installTransform();
   }
-  const module = (await import(url)) as { models?: readonly Model<unknown>[] | (() => readonly Model<unknown>[]) };
-  const models = typeof module.models === 'function' ? module.models() : module.models;
-  if (!Array.isArray(models)) throw new Error(`${url} does not export \`models\`, an array`);
+  const models = modelsOf(await import(url), url);
   const model = models.find((candidate) => candidate.name === name);
   if (model === undefined)
-    throw new Error(`${url} has no model '${name}'; it has ${models.map((m) => m.name).join(', ')}`);
-  if (model.threads.length < 1 || model.threads.length > MAX_THREADS)
-    throw new Error(`a model has 1 to ${MAX_THREADS} threads`);
+    throw new ModelError(`${url} has no model '${name}'; it has ${models.map((m) => m.name).join(', ')}`);
   return model;
 }
 
@@ -73,13 +69,13 @@ function lead(model: Model<unknown>): void {
   const memory = makeBoard(model.steps ?? 20_000);
   const scheduler = makeActor(model, memory);
   const ports = observe(scheduler);
-  if (ports === 0) throw new Error(NO_PORT);
+  if (ports === 0) throw new ModelError(NO_PORT);
   scheduler.setMode(MODE_TRACK);
   const shared = model.setup();
+  if (isPromise(shared)) throw new ModelError('setup returned a promise: it is one synchronous call');
   const buffers = findBuffers(shared);
-  if (buffers.length === 0)
-    throw new Error(`setup of ${model.name} returned no SharedArrayBuffer: there is nothing to watch`);
-  const regions = makeRegions(buffers, model.granule ?? 4, model.ignore?.(shared) ?? []);
+  if (buffers.length === 0) throw new ModelError('setup returned no SharedArrayBuffer: there is nothing to watch');
+  const regions = makeRegions(buffers, model.granule ?? 4, model.ignore?.(shared) ?? [], model.racy?.(shared) ?? []);
   scheduler.watch(regions);
   port.postMessage({ type: 'setup', memory, shared, regions, threads: model.threads.length });
   port.once('message', () => {
@@ -87,14 +83,17 @@ function lead(model: Model<unknown>): void {
     try {
       serve(model, scheduler, memory, shared, regions);
     } catch (error) {
-      say({ type: 'broken', text: textOf(error) });
+      say({ type: 'broken', text: reasonOf(error) });
     }
   });
 }
 
+/** Without a stack where the message says it all. */
+const reasonOf = (error: unknown): string => (error instanceof ModelError ? error.message : textOf(error));
+
 const NO_PORT =
-  'no access to shared memory would be reported: the model was built with the native port, or its module is not rewritten. ' +
-  "Bundle it with the condition 'checked', or have it rewritten while loading.";
+  'no access to shared memory would be reported: the module is not rewritten, or was built with the native port. ' +
+  "Have it rewritten while it is loaded (--transform, or `transform: true`), or bundle it with the condition 'checked'.";
 
 function serve(
   model: Model<unknown>,
@@ -116,7 +115,7 @@ function serve(
   /** With the names of the words instead of their addresses. */
   const legible = (failure: Failure): Failure => ({
     ...failure,
-    text: failure.text.replace(/@(\d+)/g, (_, address) => nameOf(model, shared, regions, Number(address))),
+    text: failure.text.replace(/@(\d+)/g, (_, address) => nameOf(model, shared, regions, Number(address), true)),
   });
   let searching = false;
   let most = Number.POSITIVE_INFINITY;
@@ -164,7 +163,7 @@ function serve(
         }
       }
     } catch (error) {
-      say({ type: 'broken', text: textOf(error) });
+      say({ type: 'broken', text: reasonOf(error) });
       return;
     }
     say({ type: 'progress', totals: { ...leader.totals }, pending: leader.pending });
@@ -216,7 +215,7 @@ function serve(
           process.exit(0);
       }
     } catch (error) {
-      say({ type: 'broken', text: textOf(error) });
+      say({ type: 'broken', text: reasonOf(error) });
     }
   });
   const { title, invariant, preemptions, outcomes } = model;
@@ -235,16 +234,20 @@ function serve(
 function probe(leader: Leader, scheduler: Scheduler, model: Model<unknown>): void {
   const before = scheduler.board[B_REPORTED];
   const { failure } = leader.execute([]);
-  if (scheduler.board[B_REPORTED] === before)
-    throw new Error(`${model.name}: an execution reported no access. ${NO_PORT}`);
+  if (scheduler.board[B_REPORTED] === before) throw new ModelError(`an execution reported no access. ${NO_PORT}`);
   const seen = leader.threadsSeen();
   const silent = model.threads.filter((_, thread) => (seen & (1 << thread)) === 0).map(({ name }) => name);
   const ran = failure === undefined || failure.kind === FAILURE_CHECK || failure.kind === FAILURE_OUTCOME;
   if (silent.length > 0 && ran) {
-    throw new Error(
-      `${model.name}: no access of ${silent.join(', ')} to the shared memory of \`setup\` was reported. ${NO_PORT}`,
+    throw new ModelError(
+      `no access of ${silent.join(', ')} to the shared memory of \`setup\` was reported. ${NO_PORT}`,
     );
   }
+  // The first execution may have filled caches; from now on the same schedule must run the same way.
+  leader.execute([]);
+  const once = leader.fingerprint();
+  leader.execute([]);
+  if (leader.fingerprint() !== once) throw new ModelError(NOT_DETERMINISTIC);
   leader.totals.executions = leader.totals.redundant = leader.totals.steps = 0;
 }
 
@@ -309,12 +312,19 @@ function named(
   return [...names];
 }
 
-function nameOf(model: Model<unknown>, shared: unknown, regions: readonly RegionMemory[], address: number): string {
+function nameOf(
+  model: Model<unknown>,
+  shared: unknown,
+  regions: readonly RegionMemory[],
+  address: number,
+  waiting = false,
+): string {
   const which = regions.findIndex(({ base, buffer }) => address >= base && address < base + buffer.byteLength);
   const region = regions[which];
   if (region === undefined) return 'anything';
   const byte = address - region.base;
-  return model.describe?.(shared, which, byte) ?? `buffer ${which} +${byte}`;
+  const why = waiting ? model.waits?.(shared, which, byte) : undefined;
+  return `${model.describe?.(shared, which, byte) ?? `buffer ${which} +${byte}`}${why === undefined ? '' : `, ${why},`}`;
 }
 
-main().catch((error) => say({ type: 'broken', text: textOf(error) }));
+main().catch((error) => say({ type: 'broken', text: reasonOf(error) }));

@@ -45,7 +45,11 @@ function get(object: unknown, key: unknown): unknown {
   const view = watched(object);
   if (view !== undefined) {
     const index = indexOf(view, key);
-    if (index !== -1) tell('peek', view, index);
+    if (index !== -1) {
+      tell('peek', view, index);
+      const old = observer?.racyValue?.();
+      if (old !== undefined) return old;
+    }
   }
   return (object as Keyed)[key as PropertyKey];
 }

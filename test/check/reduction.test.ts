@@ -15,9 +15,12 @@ describe('reduction', async () => {
     ['sync', 0, 1],
     ['sync', 1, 1],
     ['sync', 2, 2],
-    ['sync', 3, 4],
+    ['sync', 3, 8],
   ];
-  it.each(rounds)('finds the outcomes of the whole search: %s, %i preemptions', async (family, preemptions, every) => {
+  // The whole search of a program with three preemptions may have a hundred thousand executions.
+  const options = { timeout: 900_000 };
+  it.each(rounds)('finds the outcomes of the whole search: %s, %i preemptions', options, async (...round) => {
+    const [family, preemptions, every] = round;
     let reduced = 0;
     let whole = 0;
     for (let seed = preemptions % every; seed < PROGRAMS; seed += every) {
