@@ -51,3 +51,5 @@ process.on('message', (message: Order | { readonly type: 'start'; readonly sourc
   else workers[0]?.postMessage(message);
 });
 process.on('disconnect', () => process.exit(0));
+// Ctrl-C reaches the whole group; who started this process decides.
+process.on('SIGINT', () => undefined);

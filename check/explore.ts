@@ -1,21 +1,21 @@
 /** Runs crews: exhausts a model up to a bound, samples it, replays a schedule, and makes a failing schedule small. */
-import { type ChildProcess, fork, spawn, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { fileURLToPath } from 'node:url';
-import { FAILURE_SCRIPT, STRATEGY_PCT, STRATEGY_RANDOM } from './engine/board.ts';
+import { type Checkpoint, programOf, validCheckpoint } from './checkpoint.ts';
+import { CheckerError, Crew } from './crews.ts';
+import { FAILURE_OUTCOME, FAILURE_SCRIPT, STRATEGY_PCT, STRATEGY_RANDOM } from './engine/board.ts';
 import type { Ended, Failure, Prefix, RunOptions, Totals } from './engine/leader.ts';
-import type { Facts, ModelSource, Order, Report } from './engine/protocol.ts';
+import type { Facts, ModelSource, Order } from './engine/protocol.ts';
 import type { Recorded } from './engine/recorder.ts';
+import { letterOf } from './schedule.ts';
 
-export type { Facts, ModelSource, Recorded };
+export { CheckerError, type Checkpoint, type Facts, type ModelSource, type Recorded };
 export type Strategy = 'exhaustive' | 'random' | 'pct';
 
 export interface CheckOptions {
   readonly strategy?: Strategy;
   /** Exhaustive: the bound. Default: the model's. */
   readonly preemptions?: number;
-  /** Stop after so many seconds, or executions. */
+  /** Stop after so many seconds, or executions; several crews may run a few executions more. */
   readonly seconds?: number | undefined;
   readonly executions?: number | undefined;
   /** Crews. Default: one for each core. */
@@ -30,6 +30,8 @@ export interface CheckOptions {
   readonly depth?: number;
   /** Off: every access is a choice and nothing is pruned. For comparing. */
   readonly reduction?: boolean;
+  /** Seconds without a word after which a crew is taken to be stuck. Default 60. */
+  readonly patience?: number;
   /** Go on from here. */
   readonly from?: Checkpoint | undefined;
   readonly onProgress?: (progress: Progress) => void;
@@ -41,20 +43,6 @@ export interface Progress {
   readonly executions: number;
   readonly pending: number;
   readonly seconds: number;
-}
-
-/** A search that was stopped. Survives JSON. */
-export interface Checkpoint {
-  readonly version: 1;
-  readonly model: string;
-  readonly bound: number;
-  readonly preemptions: number;
-  readonly known: readonly number[];
-  readonly frontier: readonly Prefix[];
-  readonly executions: number;
-  readonly outcomes: readonly (readonly [string, number])[];
-  /** Whether the search before this bound's end has met new shared words: the bound is then searched again. */
-  readonly grew: boolean;
 }
 
 export interface CheckResult {
@@ -76,136 +64,6 @@ export interface CheckResult {
   /** Executions until it was found. */
   readonly foundAfter: number | undefined;
   readonly checkpoint: Checkpoint | undefined;
-}
-
-/** The checker itself could not go on: a model that does not load, an access that is not reported, a thread that died. */
-export class CheckerError extends Error {
-  override readonly name = 'CheckerError';
-}
-
-/* Crews. */
-
-/** Beside this module, or, seen from the command line, in the checker's folder. */
-function crewScript(): string {
-  const candidates = ['./crew.js', '../check/crew.js'].map((path) => fileURLToPath(new URL(path, import.meta.url)));
-  const found = candidates.find((path) => existsSync(path));
-  if (found === undefined) throw new CheckerError(`the checker's threads are not there: ${candidates.join(', ')}`);
-  return found;
-}
-
-/** Processors this process may use, as far as the host says so. */
-function processors(): number[] {
-  try {
-    const list = /^Cpus_allowed_list:\s*(\S+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '';
-    return list.split(',').flatMap((part) => {
-      const [from, to] = part.split('-').map(Number) as [number, number?];
-      return Array.from({ length: (to ?? from) - from + 1 }, (_, i) => from + i);
-    });
-  } catch {
-    return [];
-  }
-}
-
-let pinning: readonly number[] | undefined;
-
-/** Threads of a crew run one at a time, so one processor is enough for them, and hand-overs on it are four times as fast. */
-function pinnable(): readonly number[] {
-  if (pinning === undefined) {
-    const able = process.platform === 'linux' && spawnSync('taskset', ['--version'], { stdio: 'ignore' }).status === 0;
-    pinning = able ? processors() : [];
-  }
-  return pinning;
-}
-
-/** A process of Workers that runs the threads of one model. */
-export class Crew {
-  facts: Facts | undefined;
-  readonly totals: Totals = { executions: 0, redundant: 0, steps: 0 };
-  pending = 0;
-  busy = false;
-  onReport: (report: Report) => void = () => undefined;
-  private readonly _child: ChildProcess;
-  private readonly _waiting: ((report: Report) => void)[] = [];
-  private _broken: Error | undefined;
-  private _ended = false;
-
-  private constructor(source: ModelSource, processor: number) {
-    const cpus = pinnable();
-    const script = crewScript();
-    const stdio = ['ignore', 'inherit', 'inherit', 'ipc'] as const;
-    const cpu = cpus[processor % Math.max(1, cpus.length)];
-    this._child =
-      cpu === undefined
-        ? fork(script, { serialization: 'advanced', stdio: [...stdio] })
-        : spawn('taskset', ['-c', String(cpu), process.execPath, script], {
-            serialization: 'advanced',
-            stdio: [...stdio],
-          });
-    this._child.on('message', (report: Report) => this._receive(report));
-    this._child.on('error', (error) => this._break(error.message));
-    this._child.on('exit', (code, signal) => {
-      if (!this._ended) this._break(`a crew ended with ${signal ?? `code ${code}`}`);
-    });
-    this._child.send({ type: 'start', source });
-  }
-
-  static async start(source: ModelSource, processor = 0): Promise<Crew> {
-    const crew = new Crew(source, processor);
-    const report = await crew.next('ready');
-    crew.facts = report.facts;
-    return crew;
-  }
-
-  send(order: Order): void {
-    if (this._broken !== undefined) throw this._broken;
-    this._child.send(order);
-  }
-
-  /** The next report of a type. Rejects when the crew breaks. */
-  next<T extends Report['type']>(type: T): Promise<Extract<Report, { type: T }>> {
-    return new Promise((resolve, reject) => {
-      const look = (report: Report): void => {
-        if (report.type === 'broken') reject(new CheckerError(report.text));
-        else if (report.type === type) resolve(report as Extract<Report, { type: T }>);
-        else this._waiting.push(look);
-      };
-      if (this._broken !== undefined) reject(this._broken);
-      else this._waiting.push(look);
-    });
-  }
-
-  async run(script: readonly number[], options: RunOptions = {}): Promise<Ended> {
-    const ran = this.next('ran');
-    this.send({ type: 'run', script, options });
-    return (await ran).ended;
-  }
-
-  close(): void {
-    this._ended = true;
-    this._child.kill('SIGKILL');
-  }
-
-  private _receive(report: Report): void {
-    if (report.type === 'broken') {
-      this._break(report.text);
-      return;
-    }
-    if (report.type === 'progress') {
-      Object.assign(this.totals, report.totals);
-      this.pending = report.pending;
-    }
-    for (const look of this._waiting.splice(0)) look(report);
-    this.onReport(report);
-  }
-
-  private _break(text: string): void {
-    if (this._broken !== undefined || this._ended) return;
-    this._broken = new CheckerError(text);
-    const report: Report = { type: 'broken', text };
-    for (const look of this._waiting.splice(0)) look(report);
-    this.onReport(report);
-    this.close();
-  }
 }
 
 /* Searching. */
@@ -237,9 +95,14 @@ class Search {
   }
 
   async open(): Promise<Facts> {
-    const crew = await Crew.start(this._source, (this._options.processor ?? 0) + this.crews.length);
+    const crew = await this._start();
     this.crews.push(crew);
     return crew.facts as Facts;
+  }
+
+  private _start(): Promise<Crew> {
+    const { processor = 0, patience } = this._options;
+    return Crew.start(this._source, processor + this.crews.length, patience);
   }
 
   close(): void {
@@ -281,10 +144,13 @@ class Search {
         stopping = true;
         for (const crew of this.crews) if (crew.busy) crew.send({ type: 'stop' });
       };
-      const finish = (): void => {
+      const over = (): void => {
         clearInterval(timer);
         signal?.removeEventListener('abort', stop);
         for (const crew of this.crews) crew.onReport = () => undefined;
+      };
+      const finish = (): void => {
+        over();
         frontier.push(...spare);
         resolve({ grew, stopped: stopped || (stopping && failure === undefined), failure, frontier });
       };
@@ -303,7 +169,7 @@ class Search {
           this.crews.some((c) => c.pending >= DONATE_FROM)
         ) {
           opening = true;
-          Crew.start(this._source, (this._options.processor ?? 0) + this.crews.length).then(
+          this._start().then(
             (crew) => {
               opening = false;
               this.crews.push(crew);
@@ -312,7 +178,7 @@ class Search {
               settle();
             },
             (error) => {
-              clearInterval(timer);
+              over();
               reject(error);
             },
           );
@@ -329,7 +195,7 @@ class Search {
         crew.onReport = (report) => {
           switch (report.type) {
             case 'broken':
-              clearInterval(timer);
+              over();
               reject(new CheckerError(report.text));
               return;
             case 'progress':
@@ -360,6 +226,7 @@ class Search {
               for (const [outcome, count] of report.outcomes)
                 this.outcomes.set(outcome, (this.outcomes.get(outcome) ?? 0) + count);
               frontier.push(...report.frontier);
+              if (report.stopped) stop();
               hire();
               balance();
               settle();
@@ -373,7 +240,8 @@ class Search {
           if (crew.busy || spare.length === 0) continue;
           crew.busy = true;
           const order = first(crew, this.crews.indexOf(crew));
-          crew.send(order.type === 'explore' ? { ...order, prefixes: spare.splice(0) } : order);
+          const most = Math.max(1, (executions ?? Number.POSITIVE_INFINITY) - this.earlier - this.totals.executions);
+          crew.send(order.type === 'explore' ? { ...order, most, prefixes: spare.splice(0) } : order);
         }
       };
       const timer = setInterval(() => {
@@ -409,8 +277,34 @@ class Search {
   }
 }
 
-/** Checks one model. Throws CheckerError when the checker cannot do its work. */
+const RANGES: readonly (readonly [keyof CheckOptions, number, number, boolean])[] = [
+  ['preemptions', 0, 1000, true],
+  ['seconds', 0, Number.POSITIVE_INFINITY, false],
+  ['executions', 1, Number.MAX_SAFE_INTEGER, true],
+  ['jobs', 1, 256, true],
+  ['processor', 0, 65_535, true],
+  ['seed', 0, 0x7fffffff, true],
+  ['chance', 0, 1, false],
+  ['patience', 1, 86_400, false],
+  ['depth', 1, 9, true],
+];
+
+function refuse(options: CheckOptions): void {
+  const { strategy } = options;
+  if (strategy !== undefined && !['exhaustive', 'random', 'pct'].includes(strategy))
+    throw new RangeError(`strategy must be exhaustive, random or pct, got ${String(strategy)}`);
+  for (const [name, least, most, whole] of RANGES) {
+    const value = options[name] as number | undefined;
+    if (value === undefined || (value >= least && value <= most && (!whole || Number.isInteger(value)))) continue;
+    throw new RangeError(
+      `${name} must be a ${whole ? 'whole ' : ''}number from ${least} to ${most}, got ${String(value)}`,
+    );
+  }
+}
+
+/** Checks one model. Throws CheckerError when the checker cannot do its work, RangeError for options out of range. */
 export async function check(source: ModelSource, options: CheckOptions = {}): Promise<CheckResult> {
+  refuse(options);
   const strategy = options.strategy ?? 'exhaustive';
   const search = new Search(source, options);
   try {
@@ -426,7 +320,7 @@ export async function check(source: ModelSource, options: CheckOptions = {}): Pr
     const missing = facts.outcomes?.filter((outcome) => !search.outcomes.has(outcome)) ?? [];
     if (failure === undefined && ended.verdict === 'exhausted' && missing.length > 0) {
       const text = `these results never came up: ${missing.join(', ')}`;
-      failure = { kind: 7, thread: 0, text, script: [] };
+      failure = { kind: FAILURE_OUTCOME, thread: 0, text, script: [] };
     }
     const { executions, redundant, steps } = search.totals;
     return {
@@ -459,13 +353,11 @@ interface EndedSearch {
 const EVERYTHING: readonly Prefix[] = [{ script: [], preemptions: 0 }];
 
 async function exhaust(search: Search, source: ModelSource, facts: Facts, options: CheckOptions): Promise<EndedSearch> {
-  const { from } = options;
+  const from = options.from === undefined ? undefined : validCheckpoint(options.from, source, options.preemptions);
   const last = options.preemptions ?? from?.preemptions ?? facts.preemptions;
   let prefixes = EVERYTHING;
   let grewBefore = false;
   if (from !== undefined) {
-    if (from.version !== 1 || from.model !== source.name)
-      throw new CheckerError(`the checkpoint is of ${from.model}, not of ${source.name}`);
     search.bound = from.bound;
     search.known = [...from.known];
     search.earlier = from.executions;
@@ -489,8 +381,9 @@ async function exhaust(search: Search, source: ModelSource, facts: Facts, option
       if (ended.failure !== undefined) return { verdict: 'stopped', failure: ended.failure, checkpoint: undefined };
       if (ended.stopped) {
         const checkpoint: Checkpoint = {
-          version: 1,
+          version: 2,
           model: source.name,
+          program: programOf(source),
           bound,
           preemptions: last,
           known: search.known,
@@ -565,20 +458,35 @@ export interface Replayed {
   readonly names: ReadonlyMap<number, string>;
 }
 
-/** Runs one schedule, and records it. */
+/** Runs one schedule, and records it. Throws RangeError for a schedule of more threads than the model has. */
 export async function replay(source: ModelSource, script: readonly number[]): Promise<Replayed> {
   const crew = await Crew.start(source);
   try {
+    const { threads } = crew.facts as Facts;
+    const missing = script.find((action, i) => i % 2 === 1 && action >= threads.length);
+    if (missing !== undefined) {
+      const known = threads.map((name, i) => `${letterOf(i)} (${name})`).join(', ');
+      throw new RangeError(`there is no thread ${letterOf(missing)}; the threads are ${known}`);
+    }
     const recorded: Recorded[] = [];
     const names = new Map<number, string>();
+    let heard = 0;
+    let all = Number.POSITIVE_INFINITY;
+    let complete: () => void = () => undefined;
+    const done = new Promise<void>((resolve) => {
+      complete = resolve;
+    });
     crew.onReport = (report) => {
-      if (report.type !== 'recorded') return;
-      recorded.push(...report.recorded);
-      for (const [address, name] of report.names) names.set(address, name);
+      if (report.type === 'ran') all = report.recordings;
+      else if (report.type === 'recorded') {
+        heard++;
+        recorded.push(...report.recorded);
+        for (const [address, name] of report.names) names.set(address, name);
+      }
+      if (heard >= all) complete();
     };
     const ended = await crew.run(script, { recording: true });
-    // The other threads' recordings come by ways of their own.
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await done;
     recorded.sort((a, b) => a.order - b.order || a.position - b.position);
     return { facts: crew.facts as Facts, ended, recorded, names };
   } finally {

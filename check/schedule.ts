@@ -15,9 +15,14 @@ export function formatSchedule(script: readonly number[]): string {
   return parts.join('.');
 }
 
+/** What a thread is called in a schedule. */
+export function letterOf(thread: number): string {
+  return String.fromCharCode(97 + thread);
+}
+
 function actionText(action: number): string {
   if (action === KILL) return '!';
-  return action < OLDER ? `~${OLDER - action}` : String.fromCharCode(97 + action);
+  return action < OLDER ? `~${OLDER - action}` : letterOf(action);
 }
 
 /** Throws a RangeError that says what is wrong. */

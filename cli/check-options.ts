@@ -9,6 +9,16 @@ const MAX_PREEMPTIONS = 1000;
 const MAX_SECONDS = 86_400;
 const MAX_JOBS = 256;
 
+/** Without these, the option says nothing. */
+const ONLY_WITH: readonly (readonly [option: string, what: string, strategies: readonly Strategy[]])[] = [
+  ['preemptions', '--preemptions is a bound of the exhaustive strategy', ['exhaustive']],
+  ['long', '--long is about bounds of the exhaustive strategy', ['exhaustive']],
+  ['seed', '--seed is for the strategies random and pct', ['random', 'pct']],
+  ['depth', '--depth is for the strategy pct', ['pct']],
+];
+/** With one schedule or a list there is nothing to search. */
+const OF_A_SEARCH = ['strategy', 'preemptions', 'executions', 'seconds', 'jobs', 'seed', 'depth', 'long', 'checkpoint'];
+
 const LIMITS = {
   seconds: { type: 'string', valueHint: 'S', description: 'Stop each model after so many seconds' },
   jobs: {
@@ -25,7 +35,7 @@ export const CHECK_ARGUMENTS = {
     required: false,
     description: 'Names of models; default: all of the set. --list shows them',
   },
-  strategy: { type: 'string', default: 'exhaustive', valueHint: 'NAME', description: STRATEGIES.join(', ') },
+  strategy: { type: 'string', valueHint: 'NAME', description: `${STRATEGIES.join(', ')} (Default: exhaustive)` },
   preemptions: {
     type: 'string',
     valueHint: 'N',
@@ -33,8 +43,8 @@ export const CHECK_ARGUMENTS = {
   },
   executions: { type: 'string', valueHint: 'N', description: 'Stop each model after so many executions' },
   ...LIMITS,
-  seed: { type: 'string', default: '1', valueHint: 'N', description: 'Random and pct: first seed' },
-  depth: { type: 'string', default: '3', valueHint: 'N', description: 'pct: ordered events that a bug may need' },
+  seed: { type: 'string', valueHint: 'N', description: 'Random and pct: first seed (Default: 1)' },
+  depth: { type: 'string', valueHint: 'N', description: 'pct: ordered events that a bug may need (Default: 3)' },
   long: { type: 'boolean', default: false, description: 'The larger bounds' },
   replay: {
     type: 'string',
@@ -100,9 +110,7 @@ type Arguments = Readonly<Record<string, unknown>>;
 export function checkCommand(args: Arguments): CheckCommand {
   refuseUnknown(args, CHECK_ARGUMENTS);
   const models = args._ as string[];
-  const strategy = STRATEGIES.find((known) => known === args.strategy);
-  if (strategy === undefined)
-    throw new UsageError(`--strategy must be ${STRATEGIES.join(', ')}, got '${args.strategy}'`);
+  const strategy = optional(args, 'strategy', strategyOf) ?? 'exhaustive';
   const replay = optional(args, 'replay', (text) => ({ text, script: schedule(text) }));
   const checkpoint = optional(args, 'checkpoint', (text) => text);
   const module = optional(args, 'module', (text) => text);
@@ -111,6 +119,15 @@ export function checkCommand(args: Arguments): CheckCommand {
     throw new UsageError('--checkpoint needs the name of one model and the exhaustive strategy');
   }
   if (args.transform === true && module === undefined) throw new UsageError('--transform is for a --module');
+  const given = (option: string): boolean => args[option] !== undefined && args[option] !== false;
+  const lone = replay !== undefined ? '--replay' : args.list === true ? '--list' : undefined;
+  const idle = lone === undefined ? undefined : OF_A_SEARCH.find(given);
+  if (idle !== undefined) throw new UsageError(`--${idle} means nothing beside ${lone}`);
+  if (replay !== undefined && args.list === true) throw new UsageError('--list means nothing beside --replay');
+  for (const [option, what, strategies] of ONLY_WITH)
+    if (given(option) && !strategies.includes(strategy)) throw new UsageError(`${what}, and this is ${strategy}`);
+  if (given('long') && given('preemptions')) throw new UsageError('--long and --preemptions are both bounds');
+  if (args.list === true && models.length > 0) throw new UsageError('--list takes no names');
   return {
     models,
     strategy,
@@ -121,8 +138,8 @@ export function checkCommand(args: Arguments): CheckCommand {
     executions: optional(args, 'executions', (text) => whole('executions', text, 1, Number.MAX_SAFE_INTEGER)),
     seconds: optional(args, 'seconds', seconds),
     jobs: optional(args, 'jobs', (text) => whole('jobs', text, 1, MAX_JOBS)),
-    seed: whole('seed', textOf(args, 'seed'), 0, 0x7fffffff),
-    depth: whole('depth', textOf(args, 'depth'), 1, 9),
+    seed: optional(args, 'seed', (text) => whole('seed', text, 0, 0x7fffffff)) ?? 1,
+    depth: optional(args, 'depth', (text) => whole('depth', text, 1, 9)) ?? 3,
     long: args.long === true,
     full: args.full === true,
     transform: args.transform === true,
@@ -141,6 +158,12 @@ export function hazardsCommand(args: Arguments): HazardsCommand {
     json: args.json === true,
     schedule: args.schedule === true,
   };
+}
+
+function strategyOf(text: string): Strategy {
+  const strategy = STRATEGIES.find((known) => known === text);
+  if (strategy === undefined) throw new UsageError(`--strategy must be ${STRATEGIES.join(', ')}, got '${text}'`);
+  return strategy;
 }
 
 function schedule(text: string): readonly number[] {

@@ -1,5 +1,5 @@
 /** `vmspace check`: explores the interleavings of the models, or of a user's. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -16,6 +16,7 @@ import {
   renderReplay,
   replay,
 } from '../check/index.ts';
+import { ModelError, modelsOf } from '../check/validate.ts';
 import type { CheckCommand } from './check-options.ts';
 import { EXIT_FAILED, messageOf, RunError, UsageError } from './errors.ts';
 
@@ -40,13 +41,20 @@ export const COLLECTIONS: readonly string[] = ['models', 'hazards', 'litmus'];
 
 async function listOf(url: string, transform: boolean): Promise<Collection> {
   try {
-    const module = (await import(url)) as { models?: readonly Listed[] | (() => readonly Listed[]) };
-    const models = typeof module.models === 'function' ? module.models() : module.models;
-    if (!Array.isArray(models)) throw new UsageError(`${url} does not export \`models\`, an array`);
-    return { url, transform, models };
+    return { url, transform, models: modelsOf(await import(url), url) };
   } catch (error) {
-    if (error instanceof UsageError) throw error;
-    throw new UsageError(`${url} does not load: ${messageOf(error)}`);
+    throw new UsageError(error instanceof ModelError ? error.message : `${url} does not load: ${messageOf(error)}`);
+  }
+}
+
+/** What a module prints while it loads is not our output. */
+async function quietly<T>(load: () => Promise<T>): Promise<T> {
+  const { write } = process.stdout;
+  process.stdout.write = process.stderr.write.bind(process.stderr);
+  try {
+    return await load();
+  } finally {
+    process.stdout.write = write;
   }
 }
 
@@ -54,7 +62,7 @@ async function collections(command: CheckCommand): Promise<Collection[]> {
   if (command.module === undefined) return Promise.all(COLLECTIONS.map((name) => listOf(bundleUrl(name), false)));
   const file = resolve(command.module);
   if (!existsSync(file)) throw new UsageError(`there is no module ${command.module}`);
-  return [await listOf(pathToFileURL(file).href, command.transform)];
+  return [await quietly(() => listOf(pathToFileURL(file).href, command.transform))];
 }
 
 interface Chosen {
@@ -84,14 +92,19 @@ export async function sourceOf(name: string): Promise<ModelSource> {
   return (choose(all, [name])[0] as Chosen).source;
 }
 
+/** As one word of a shell. */
+function quoted(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
+
 /** What replays a schedule. */
 export function replayCommand(
   command: Pick<CheckCommand, 'module' | 'transform'>,
   model: string,
   schedule: string,
 ): string {
-  const module =
-    command.module === undefined ? '' : ` --module ${command.module}${command.transform ? ' --transform' : ''}`;
+  const { module: file, transform } = command;
+  const module = file === undefined ? '' : ` --module ${quoted(file)}${transform ? ' --transform' : ''}`;
   return `npx vmspace check ${model}${module} --replay ${schedule}`;
 }
 
@@ -100,11 +113,12 @@ export async function runCheck(command: CheckCommand, signal: AbortSignal): Prom
   const all = await collections(command);
   if (command.list) return list(all, command.json);
   const chosen = choose(all, command.models);
+  if (command.replay === undefined) return await runAll(command, chosen, signal);
   try {
-    if (command.replay !== undefined) return await runReplay(command, chosen[0] as Chosen);
-    return await runAll(command, chosen, signal);
+    return await runReplay(command, chosen[0] as Chosen);
   } catch (error) {
     if (error instanceof CheckerError) throw new RunError(error.message);
+    if (error instanceof RangeError) throw new UsageError(`--replay: ${error.message}`);
     throw error;
   }
 }
@@ -144,34 +158,49 @@ async function runReplay(command: CheckCommand, { source }: Chosen): Promise<num
   return failure === undefined ? 0 : EXIT_FAILED;
 }
 
+/** A model that could not be checked. */
+interface Broken {
+  readonly model: string;
+  readonly verdict: 'broken';
+  readonly error: string;
+}
+
 async function runAll(command: CheckCommand, chosen: readonly Chosen[], signal: AbortSignal): Promise<number> {
   const jobs = command.jobs ?? availableParallelism();
-  const results: CheckResult[] = [];
+  const results: (CheckResult | Broken)[] = [];
   const failures: string[] = [];
   const queue = [...chosen];
+  const from = loadCheckpoint(command);
   const status = new Status(chosen.length);
+  const runOne = async ({ source, listed }: Chosen, processor: number, crews: number): Promise<void> => {
+    const bound =
+      command.preemptions ?? (command.long ? (listed.longPreemptions ?? listed.preemptions + 1) : undefined);
+    const result = await check(source, {
+      strategy: command.strategy,
+      ...(bound === undefined ? {} : { preemptions: bound }),
+      seconds: command.seconds,
+      executions: command.executions,
+      jobs: crews,
+      processor,
+      seed: command.seed,
+      depth: command.depth,
+      from,
+      signal,
+      onProgress: ({ executions, seconds, bound: at }) => status.show(source.name, executions, seconds, at),
+    });
+    keepCheckpoint(command, result);
+    if (result.failure !== undefined) failures.push(await describe(command, source, result));
+    results.push(result);
+  };
   const lane = async (processor: number, crews: number): Promise<void> => {
     for (let next = queue.shift(); next !== undefined && !signal.aborted; next = queue.shift()) {
-      const { source, listed } = next;
-      const bound =
-        command.preemptions ?? (command.long ? (listed.longPreemptions ?? listed.preemptions + 1) : undefined);
-      const result = await check(source, {
-        strategy: command.strategy,
-        ...(bound === undefined ? {} : { preemptions: bound }),
-        seconds: command.seconds,
-        executions: command.executions,
-        jobs: crews,
-        processor,
-        seed: command.seed,
-        depth: command.depth,
-        from: loadCheckpoint(command),
-        signal,
-        onProgress: ({ executions, seconds, bound: at }) => status.show(source.name, executions, seconds, at),
-      });
-      results.push(result);
+      try {
+        await runOne(next, processor, crews);
+      } catch (error) {
+        if (!(error instanceof CheckerError)) throw error;
+        results.push({ model: next.source.name, verdict: 'broken', error: error.message });
+      }
       status.done();
-      if (result.checkpoint !== undefined) saveCheckpoint(command, result.checkpoint);
-      if (result.failure !== undefined) failures.push(await describe(command, source, result));
     }
   };
   // One model: all crews. Several: one crew each, as many at a time as there are cores.
@@ -180,19 +209,16 @@ async function runAll(command: CheckCommand, chosen: readonly Chosen[], signal: 
   status.clear();
   const order = new Map(chosen.map(({ source }, i) => [source.name, i]));
   results.sort((a, b) => (order.get(a.model) ?? 0) - (order.get(b.model) ?? 0));
+  const broken = results.filter((result) => result.verdict === 'broken');
   if (command.json) {
-    process.stdout.write(
-      `${JSON.stringify(
-        results.map((result) => toJson(command, result)),
-        null,
-        2,
-      )}\n`,
-    );
-  } else {
-    process.stdout.write(`${renderResults(results)}\n`);
+    const documents = results.map((result) => (result.verdict === 'broken' ? result : toJson(command, result)));
+    process.stdout.write(`${JSON.stringify(documents, null, 2)}\n`);
+  } else if (results.length > broken.length) {
+    process.stdout.write(`${renderResults(results.filter((result) => result.verdict !== 'broken'))}\n`);
     for (const failure of failures) process.stdout.write(`\n${failure}\n`);
   }
-  return results.some(({ verdict }) => verdict === 'failed') ? EXIT_FAILED : 0;
+  for (const { error } of broken) process.stderr.write(`vmspace: ${error}\n`);
+  return results.some(({ verdict }) => verdict === 'failed' || verdict === 'broken') ? EXIT_FAILED : 0;
 }
 
 async function describe(command: CheckCommand, source: ModelSource, result: CheckResult): Promise<string> {
@@ -249,44 +275,53 @@ function renderResults(results: readonly CheckResult[]): string {
   return table.toString();
 }
 
+/** What is in the file, if there is one; `check` looks at it more closely. */
 function loadCheckpoint(command: CheckCommand): Checkpoint | undefined {
   if (command.checkpoint === undefined || !existsSync(command.checkpoint)) return undefined;
   try {
-    const checkpoint = JSON.parse(readFileSync(command.checkpoint, 'utf8')) as Checkpoint;
-    if (checkpoint.version !== 1 || !Array.isArray(checkpoint.frontier)) throw new Error('it is of another version');
-    if (checkpoint.model !== command.models[0]) throw new Error(`it is of the model ${checkpoint.model}`);
-    return checkpoint;
+    const found = JSON.parse(readFileSync(command.checkpoint, 'utf8')) as Checkpoint | null;
+    if (typeof found !== 'object' || found === null) throw new Error('it is not an object');
+    return found;
   } catch (error) {
     throw new UsageError(`${command.checkpoint} is not a checkpoint to go on from: ${messageOf(error)}`);
   }
 }
 
-function saveCheckpoint(command: CheckCommand, checkpoint: Checkpoint): void {
-  if (command.checkpoint === undefined) return;
+/** Writes where the search stopped, and takes the file away when the search has come to its end. */
+function keepCheckpoint(command: CheckCommand, { verdict, checkpoint }: CheckResult): void {
+  const file = command.checkpoint;
+  if (file === undefined) return;
   try {
-    writeFileSync(command.checkpoint, JSON.stringify(checkpoint));
-    process.stderr.write(
-      `the search can go on from ${command.checkpoint}: ${checkpoint.frontier.length} schedules wait\n`,
-    );
+    if (checkpoint !== undefined) {
+      writeFileSync(file, JSON.stringify(checkpoint));
+      process.stderr.write(`the search can go on from ${file}: ${checkpoint.frontier.length} schedules wait\n`);
+    } else if (verdict === 'exhausted') rmSync(file, { force: true });
   } catch (error) {
     throw new RunError(`the checkpoint cannot be written: ${messageOf(error)}`);
   }
 }
 
-/** One line on a terminal: what runs, how far it is, how fast. */
+const LINE_SECONDS = 10;
+
+/** What runs, how far it is, how fast: one line that changes on a terminal, elsewhere a line now and then. */
 class Status {
   private readonly _all: number;
   private _done = 0;
+  private _spoke: number = performance.now();
 
   constructor(all: number) {
     this._all = all;
   }
 
   show(name: string, executions: number, seconds: number, bound: number): void {
-    if (!process.stderr.isTTY) return;
+    const terminal = process.stderr.isTTY;
+    const now = performance.now();
+    if (!terminal && now - this._spoke < LINE_SECONDS * 1000) return;
+    this._spoke = now;
     const rate = Math.round(executions / Math.max(0.1, seconds)).toLocaleString('en-US');
     const text = `${this._done}/${this._all} ${name}: <= ${bound} preemptions, ${executions.toLocaleString('en-US')} executions, ${rate}/s`;
-    process.stderr.write(`\r${text.slice(0, (process.stderr.columns ?? 80) - 1)}\u001b[K`);
+    if (terminal) process.stderr.write(`\r${text.slice(0, (process.stderr.columns ?? 80) - 1)}\u001b[K`);
+    else process.stderr.write(`${text}\n`);
   }
 
   done(): void {

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import Table from 'cli-table3';
-import { type CheckResult, check, formatSchedule, renderFailure, replay } from '../check/index.ts';
+import { CheckerError, type CheckResult, check, formatSchedule, renderFailure, replay } from '../check/index.ts';
 import { replayCommand, sourceOf } from './check.ts';
 import type { HazardsCommand } from './check-options.ts';
 import { EXIT_FAILED, UsageError } from './errors.ts';
@@ -44,7 +44,12 @@ export async function runHazards(command: HazardsCommand, signal: AbortSignal): 
   const lane = async (processor: number): Promise<void> => {
     for (let row = queue.shift(); row !== undefined && !signal.aborted; row = queue.shift()) {
       if (process.stderr.isTTY) process.stderr.write(`\r${row.id} ...\u001b[K`);
-      outcomes.set(row.id, await runRow(row, command, processor, signal));
+      try {
+        outcomes.set(row.id, await runRow(row, command, processor, signal));
+      } catch (error) {
+        if (!(error instanceof CheckerError)) throw error;
+        outcomes.set(row.id, { row, found: null, exhausted: null, wrong: [error.message], text: '' });
+      }
     }
   };
   await Promise.all(Array.from({ length: Math.min(jobs, queue.length) }, (_, i) => lane(i)));

@@ -83,9 +83,14 @@ async function dispatch([command, ...rest]: readonly string[], signal: AbortSign
 
 function usageOf(command: string | undefined): Promise<string> {
   if (command === 'run') return renderUsage(runCommand);
-  if (command === 'check') return renderUsage(checkArguments);
-  if (command === 'hazards') return renderUsage(hazardsArguments);
+  if (command === 'check') return several(renderUsage(checkArguments));
+  if (command === 'hazards') return several(renderUsage(hazardsArguments));
   return renderUsage(mainCommand);
+}
+
+/** citty knows of one positional argument only. */
+async function several(usage: Promise<string>): Promise<string> {
+  return (await usage).replace(/\[(MODEL|HAZARD)\]/, '[$1...]');
 }
 
 function showUsage(text: string): void {

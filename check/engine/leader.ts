@@ -30,6 +30,7 @@ import {
   B_RACES,
   B_RANDOM,
   B_RECORDING,
+  B_RECORDINGS,
   B_REDUCE,
   B_REDUNDANT,
   B_REMEMBER,
@@ -146,7 +147,6 @@ export class Actor {
   /** Runs the thread to its end. True if the execution is over and nobody else has the turn. */
   run(): boolean {
     const { scheduler, model } = this;
-    const { board } = scheduler;
     let status = STATUS_DONE;
     scheduler.begin();
     try {
@@ -163,7 +163,7 @@ export class Actor {
     }
     try {
       const over = scheduler.ended(status);
-      if (board[B_RECORDING] === 1) this.onRecorded(scheduler.recorder.recorded);
+      this._tell();
       return over;
     } catch (error) {
       if (!(error instanceof Aborted)) throw error;
@@ -172,8 +172,15 @@ export class Actor {
   }
 
   private _unwound(): boolean {
-    if (this.scheduler.board[B_RECORDING] === 1) this.onRecorded(this.scheduler.recorder.recorded);
+    this._tell();
     return this.scheduler.unwound();
+  }
+
+  private _tell(): void {
+    const { board, recorder } = this.scheduler;
+    if (board[B_RECORDING] !== 1) return;
+    board[B_RECORDINGS] = (board[B_RECORDINGS] as number) + 1;
+    this.onRecorded(recorder.recorded);
   }
 
   private _store(result: unknown): void {
@@ -346,6 +353,7 @@ export class Leader {
     board[B_PAUSED] = 0;
     board[B_ASLEEP] = 0;
     board[B_REDUNDANT] = 0;
+    board[B_RECORDINGS] = 0;
     board[B_FAILURE] = FAILURE_NONE;
     board[B_FAILED_THREAD] = 0;
     board[B_TEXT] = 0;
@@ -650,7 +658,7 @@ export class Leader {
     for (let i = 0; i < pairs.length; i += 2) {
       const address = pairs[i] as number;
       const region = this._regions.find(({ base, bytes }) => address >= base && address < base + bytes.length);
-      if (region === undefined) throw new Error(`address ${address} is of no region`);
+      if (region === undefined) throw new ModelError(`address ${address} is of no region: the program has changed`);
       const granule = (address - region.base) >> shift;
       let number = region.numbers[granule] as number;
       if (number === 0) {

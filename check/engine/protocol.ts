@@ -68,7 +68,8 @@ export type Report =
       readonly frontier: readonly Prefix[];
       readonly stopped: boolean;
     }
-  | { readonly type: 'ran'; readonly ended: Ended }
+  /** `recordings`: how many `recorded` there are for it, some still on their way. */
+  | { readonly type: 'ran'; readonly ended: Ended; readonly recordings: number }
   | {
       readonly type: 'recorded';
       readonly recorded: readonly Recorded[];

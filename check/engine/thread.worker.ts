@@ -4,6 +4,7 @@ import type { PortObserver } from '../../src/sync/atomics.checked.ts';
 import type { Model } from '../model.ts';
 import { isPromise, ModelError, modelsOf } from '../validate.ts';
 import {
+  B_RECORDINGS,
   B_REPORTED,
   type BoardMemory,
   COMMAND_END,
@@ -208,6 +209,7 @@ function serve(
           say({
             type: 'ran',
             ended: ended.failure === undefined ? ended : { ...ended, failure: legible(ended.failure) },
+            recordings: scheduler.board[B_RECORDINGS] as number,
           });
           break;
         }

@@ -1,5 +1,5 @@
 /** `vmspace check` and `vmspace hazards` as their users type them. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildCli, runCli, scratch } from './support.ts';
@@ -71,9 +71,71 @@ describe('vmspace check', () => {
     const [result] = JSON.parse(rest.stdout) as { verdict: string; executions: number }[];
     expect(result?.verdict).toBe('exhausted');
     expect(result?.executions).toBeGreaterThan(before.executions);
+    expect(before.executions).toBe(500);
+    expect(existsSync(file)).toBe(false); // there is nothing left to go on with
+    const again = await runCli(['check', 'two-faults-file', '--executions', '500', '--checkpoint', file]);
+    expect(again.code).toBe(0);
     const wrong = await runCli(['check', 'read-munmap', '--checkpoint', file]);
-    expect(wrong.code).toBe(2);
+    expect(wrong.code).toBe(1);
     expect(wrong.stderr).toMatch(/it is of the model two-faults-file/);
+    const text = readFileSync(file, 'utf8');
+    const damage = async (edit: (point: Record<string, unknown>) => void, why: RegExp): Promise<void> => {
+      const point = JSON.parse(text) as Record<string, unknown>;
+      edit(point);
+      writeFileSync(file, JSON.stringify(point));
+      const { code, stderr } = await runCli(['check', 'two-faults-file', '--checkpoint', file]);
+      expect(stderr).toMatch(why);
+      expect(code).toBe(1);
+    };
+    await damage((point) => Object.assign(point, { program: 'x' }), /the program has changed/);
+    await damage((point) => Object.assign(point, { version: 1 }), /it is of version 1/);
+    await damage((point) => Object.assign(point, { frontier: [{ script: [3], preemptions: 0 }] }), /a bad schedule/);
+    await damage((point) => Object.assign(point, { frontier: 7 }), /a bad schedule/);
+    await damage((point) => Object.assign(point, { known: [1, 2] }), /address 1 is of no region/);
+    await damage((point) => Object.assign(point, { bound: 9 }), /bad bounds/);
+    writeFileSync(file, 'null');
+    const none = await runCli(['check', 'two-faults-file', '--checkpoint', file]);
+    expect(none.code).toBe(2);
+    expect(none.stderr).toMatch(/is not a checkpoint to go on from/);
+  });
+
+  it('keeps what models print out of its result, goes on after one that cannot be checked, quotes what it prints', async () => {
+    const file = join(folder, "it's mine.mjs");
+    const model = (name: string, run: string): string =>
+      `{ name: '${name}', title: 't', invariant: 'i', preemptions: 1, setup: () => ({ words: new Int32Array(new SharedArrayBuffer(8)) }),
+         threads: ['a', 'b'].map((name) => ({ name, run({ words }) { ${run} } })) }`;
+    writeFileSync(
+      file,
+      `console.log('loading');
+       export const models = [
+         ${model('broken', '')},
+         ${model('fine', "console.log('hello'); Atomics.add(words, 0, 1);")},
+         ${model('racing', 'words[1]++')},
+       ];`,
+    );
+    const { code, stdout, stderr } = await runCli(['check', '--module', file, '--transform', '--json']);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/hello/);
+    expect(stderr).toMatch(/vmspace: broken: an execution reported no access/);
+    const results = JSON.parse(stdout) as {
+      model: string;
+      verdict: string;
+      error?: string;
+      failure?: { command: string };
+    }[];
+    expect(results.map(({ model, verdict }) => [model, verdict])).toEqual([
+      ['broken', 'broken'],
+      ['fine', 'exhausted'],
+      ['racing', 'failed'],
+    ]);
+    expect(results[0]?.error).toMatch(/an execution reported no access/);
+    expect(results[2]?.failure?.command).toMatch(/--module '.*it'\\''s mine\.mjs' --transform --replay/);
+  });
+
+  it('knows the threads of the model it replays', async () => {
+    const { code, stderr } = await runCli(['check', 'munmap-fault', '--replay', '5c']);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/there is no thread c; the threads are a \(\w+\), b \(\w+\)/);
   });
 
   it.each([
@@ -90,6 +152,12 @@ describe('vmspace check', () => {
     [['check', '--module', '/does/not/exist.mjs'], /there is no module/],
     [['check', '--checkpoint', 'x.json'], /--checkpoint needs the name of one model/],
     [['check', '--bogus'], /unknown option --bogus/],
+    [['check', '--strategy', 'random', '--preemptions', '2'], /--preemptions is a bound of the exhaustive strategy/],
+    [['check', '--strategy', 'random', '--depth', '2'], /--depth is for the strategy pct, and this is random/],
+    [['check', '--seed', '2'], /--seed is for the strategies random and pct/],
+    [['check', '--long', '--preemptions', '2'], /--long and --preemptions are both bounds/],
+    [['check', 'munmap-fault', '--replay', '-', '--seconds', '3'], /--seconds means nothing beside --replay/],
+    [['check', '--list', 'munmap-fault'], /--list takes no names/],
     [['hazards', 'H99'], /there is no hazard H99; they are H1 to H15/],
     [['hazards', '--bogus'], /unknown option --bogus/],
   ])('refuses %j', async (args, why) => {

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 
 const ROOT: string = fileURLToPath(new URL('../..', import.meta.url));
 /** A hang is a failure, not a slow test: no command here should need a tenth of it. */
-const HANG_MS = 45_000;
+const HANG_MS = 120_000;
 
 export interface Outcome {
   readonly code: number | null;
