@@ -74,8 +74,16 @@ export interface Model<Shared = unknown> {
   describe?(shared: Shared, buffer: number, byte: number): string | undefined;
   /** The meaning of a value of a word; undefined where the number says it. */
   value?(shared: Shared, buffer: number, byte: number, value: number): string | undefined;
-  /** Who somebody that sleeps on this word waits for, and what holds it; asked when an execution is stuck. */
-  waits?(shared: Shared, buffer: number, byte: number): string | undefined;
+  /**
+   * What somebody that sleeps on this word waits for, and who holds it; asked when an execution is stuck. `threadOf` gives
+   * the name of the thread that runs on a thread of the host (worker_threads' threadId).
+   */
+  waits?(
+    shared: Shared,
+    buffer: number,
+    byte: number,
+    threadOf: (hostThread: number) => string | undefined,
+  ): string | undefined;
   /**
    * Ranges of words whose plain accesses are meant to race, with the reason, as [buffer, first byte, byte behind the last, why]. Their
    * reads may return old values.

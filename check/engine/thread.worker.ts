@@ -1,5 +1,5 @@
 /** A modelled thread: one Worker of a crew, used for all executions. Number 0 sets the model up and leads. */
-import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { type MessagePort, parentPort, threadId, workerData } from 'node:worker_threads';
 import type { PortObserver } from '../../src/sync/atomics.checked.ts';
 import type { Model } from '../model.ts';
 import { isPromise, ModelError, modelsOf } from '../validate.ts';
@@ -116,7 +116,7 @@ function serve(
   /** With the names of the words instead of their addresses. */
   const legible = (failure: Failure): Failure => ({
     ...failure,
-    text: failure.text.replace(/@(\d+)/g, (_, address) => nameOf(model, shared, regions, Number(address), true)),
+    text: failure.text.replace(/@(\d+)/g, (_, at) => nameOf(model, shared, regions, Number(at), true)),
   });
   let searching = false;
   let most = Number.POSITIVE_INFINITY;
@@ -325,8 +325,11 @@ function nameOf(
   const region = regions[which];
   if (region === undefined) return 'anything';
   const byte = address - region.base;
-  const why = waiting ? model.waits?.(shared, which, byte) : undefined;
-  return `${model.describe?.(shared, which, byte) ?? `buffer ${which} +${byte}`}${why === undefined ? '' : `, ${why},`}`;
+  const name = model.describe?.(shared, which, byte) ?? `buffer ${which} +${byte}`;
+  if (!waiting) return name;
+  // The leader is the first thread that the crew starts; the others follow in their order.
+  const why = model.waits?.(shared, which, byte, (host) => model.threads[host - threadId]?.name);
+  return why === undefined ? name : `${name}, ${why}`;
 }
 
 main().catch((error) => say({ type: 'broken', text: reasonOf(error) }));

@@ -37,6 +37,7 @@ import {
 } from '../../src/sync/control.layout.ts';
 import type { Model } from '../model.ts';
 import { describeFrames, describeMachine, describeValues } from '../naming/machine.ts';
+import { describeWait } from '../naming/waits.ts';
 
 export const P: number = PAGE_SIZE;
 export const RW: number = PROT_READ | PROT_WRITE;
@@ -103,12 +104,23 @@ export function valueInWorld(world: World, buffer: number, byte: number, value: 
   return buffer === 0 ? describeValues(world.machine.control as SharedArrayBuffer)(byte, value) : undefined;
 }
 
+/** Whom somebody waits for that sleeps on a word of it. */
+export function waitInWorld(
+  world: World,
+  buffer: number,
+  byte: number,
+  threadOf: (hostThread: number) => string | undefined,
+  describe?: (byte: number) => string,
+): string | undefined {
+  return buffer === 0 ? describeWait(world.machine.control as SharedArrayBuffer, byte, threadOf, describe) : undefined;
+}
+
 /** What every model of a machine has. */
 export function machineModel<Shared extends World>(
-  model: Omit<Model<Shared>, 'describe' | 'ignore' | 'value'> &
-    Partial<Pick<Model<Shared>, 'describe' | 'ignore' | 'value'>>,
+  model: Omit<Model<Shared>, 'describe' | 'ignore' | 'value' | 'waits'> &
+    Partial<Pick<Model<Shared>, 'describe' | 'ignore' | 'value' | 'waits'>>,
 ): Model<Shared> {
-  return { describe: describeWorld, value: valueInWorld, ignore: ignoreLockdep, ...model };
+  return { describe: describeWorld, value: valueInWorld, waits: waitInWorld, ignore: ignoreLockdep, ...model };
 }
 
 /**

@@ -44,7 +44,7 @@ export const syncMutants: readonly Mutant[] = [
     model: 'spinlock',
     why: 'The owner does not wake who sleeps on the word.',
     edits: [{ file: SPIN, find: '  notify(cpu.words, at, 1);\n}', replace: '}' }],
-    fails: /a wake-up was lost/,
+    fails: /a wake-up was lost(.|\n)*held by/,
   },
   {
     id: 'spinlock-three/waiters-forgotten',
@@ -85,7 +85,7 @@ export const syncMutants: readonly Mutant[] = [
     model: 'rwsem-readers',
     why: 'The last reader does not wake the writer that waits for it.',
     edits: [{ file: RWSEM, find: '    wakeCpu(words, owner - 1);\n    return;\n', replace: '    return;\n' }],
-    fails: /a wake-up was lost/,
+    fails: /a wake-up was lost(.|\n)*for the readers of/,
   },
   {
     id: 'rwsem-three/queue-not-looked-at',
@@ -188,7 +188,7 @@ export const syncMutants: readonly Mutant[] = [
     model: 'rcu-synchronize',
     why: 'Leaving a section does not wake who waits for it.',
     edits: [{ file: RCU, find: 'if (load(words, GRACE_WAITERS) !== 0) this._wakeWaiters();', replace: '' }],
-    fails: /a wake-up was lost/,
+    fails: /a wake-up was lost(.|\n)*for the end of a grace period/,
   },
   {
     id: 'rcu-synchronize/waiters-read-plain',

@@ -116,7 +116,7 @@ export function describeValues(memory: SharedArrayBuffer): (byte: number, value:
   const nameAt = (word: number): string => nameOf(words, regions, word);
   return (byte, value) => {
     const name = nameAt(byte >> 2);
-    if (/([lL]ock|\.lock|\.queue)$|^(futex bucket|page-cache lock) \d+$/.test(name)) return lockText(value);
+    if (isLock(name)) return lockText(value);
     if (/\.detached$/.test(name)) return ['attached', 'replaced', 'unmapped', 'remapped', 'released'][value];
     if (/ \.state$/.test(name) && !/^(cpu|space) /.test(name)) return stateText(value);
     if (/\.pte\[\d+\]$/.test(name)) return pteText(value);
@@ -126,6 +126,11 @@ export function describeValues(memory: SharedArrayBuffer): (byte: number, value:
     }
     return undefined;
   };
+}
+
+/** Whether a word of this name holds the tag of a lock's owner. */
+export function isLock(name: string): boolean {
+  return /([lL]ock|\.lock|\.queue)$|^(futex bucket|page-cache lock) \d+$/.test(name);
 }
 
 const tagText = (tag: number): string => `cpu ${tag - 1}`;

@@ -37,6 +37,14 @@ describe('hazards', async () => {
     expect(holds.verdict).toBe('exhausted');
   });
 
+  it('say who waits for what, and who holds it', async () => {
+    const result = await check({ url, name: 'h11-mmap-sem', transform: false }, { jobs: 1 });
+    expect(result.failure?.text).toMatch(/^holder waits for the end of fault$/m);
+    expect(result.failure?.text).toMatch(
+      /^fault sleeps on cpu \d+ \.wake, for space 0 \.mmapLock, held by holder \(cpu \d+\) for writing/m,
+    );
+  });
+
   it('are all of the list, in order', () => {
     expect(rows.map(({ id }) => id)).toEqual(Array.from({ length: 15 }, (_, i) => `H${i + 1}`));
   });

@@ -8,7 +8,17 @@ import { readLock, readUnlock, writeLock, writeUnlock } from '../../../src/sync/
 import { spinLock, spinUnlock } from '../../../src/sync/spinlock.ts';
 import { linearizable, type Operation } from '../../linearizability.ts';
 import type { Model, ThreadContext } from '../../model.ts';
-import { BASE, describeWorld, type Hands, hands, machineModel, makeWorld, mapAnon, type World } from '../world.ts';
+import {
+  BASE,
+  describeWorld,
+  type Hands,
+  hands,
+  machineModel,
+  makeWorld,
+  mapAnon,
+  type World,
+  waitInWorld,
+} from '../world.ts';
 
 /* Words of the header that nobody else uses. */
 const SEM = 40; // three words
@@ -43,6 +53,8 @@ const NAMES: Readonly<Record<number, string>> = {
 const describe = (world: World, buffer: number, byte: number): string | undefined =>
   (buffer === 0 ? NAMES[byte >> 2] : undefined) ?? describeWorld(world, buffer, byte);
 
+const waits: Model<World>['waits'] = (world, buffer, byte, threadOf) =>
+  waitInWorld(world, buffer, byte, threadOf, (at) => describe(world, 0, at) ?? '');
 const empty = (): World => makeWorld({}, () => ({}));
 const kernel = (world: World): Kernel => hands(world).machine.kernel;
 
@@ -68,6 +80,7 @@ const spinlock = machineModel<World>({
   preemptions: 4,
   setup: empty,
   describe,
+  waits,
   threads: [increments('a', 2), increments('b', 2)],
   check({ shared }) {
     const words = new Int32Array(shared.machine.control);
@@ -130,6 +143,7 @@ const rwsem = machineModel<World>({
   preemptions: 4,
   setup: empty,
   describe,
+  waits,
   threads: [writer('writer', 2), reader('reader')],
   check: rwsemAt(2),
   outcomes: ['[0,true]'],
@@ -187,6 +201,7 @@ const refcount = machineModel<World>({
     return world;
   },
   describe,
+  waits,
   threads: [counted('owner', ['put']), counted('user', ['get', 'put']), counted('other', ['get', 'put'])],
   check({ shared, results }) {
     const words = new Int32Array(shared.machine.control);
@@ -229,6 +244,7 @@ const rcuRetire = machineModel<World>({
     return world;
   },
   describe,
+  waits,
   threads: [
     {
       name: 'writer',
