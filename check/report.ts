@@ -3,7 +3,7 @@ import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Recorded } from './engine/recorder.ts';
 import type { CheckResult, Replayed } from './explore.ts';
-import { formatSchedule } from './schedule.ts';
+import { formatSchedule, letterOf } from './schedule.ts';
 
 export const FAILURE_NAMES: readonly string[] = [
   'none',
@@ -55,7 +55,10 @@ function shortPath(place: string): string {
   return near.startsWith('..') ? plain.replace(/^.*\/(?=[^/]+\/[^/]+$)/, '') : near;
 }
 
+const OPERATORS: Readonly<Record<string, string>> = { add: '+', sub: '-', and: '&', or: '|', xor: '^' };
+
 function valueText(value: number): string {
+  if (Number.isNaN(value)) return '?';
   return Math.abs(value) > 65535 && Number.isInteger(value) ? `0x${(value >>> 0).toString(16)}` : String(value);
 }
 
@@ -77,7 +80,11 @@ function accessText(access: Recorded, name: string): string {
         ? `cas ${name}: ${expected} -> ${value}`
         : `cas ${name}: ${before}, not ${expected}`;
     case 'add':
-      return `add ${name}: ${valueText(access.before)} + ${valueText(access.value)}`;
+    case 'sub':
+    case 'and':
+    case 'or':
+    case 'xor':
+      return `${kind} ${name}: ${valueText(access.before)} ${OPERATORS[kind]} ${valueText(access.value)}`;
     case 'wait':
       return access.before === access.expected ? `wait ${name} while ${expected}` : `wait ${name}: is ${before}`;
     case 'notify':
@@ -93,7 +100,7 @@ function accessText(access: Recorded, name: string): string {
     case 'pause':
       return 'spins';
     default:
-      return kind.startsWith('preempted') ? '' : `${kind} ${name}: ${before} -> ${value}`;
+      return `${kind} ${name}: ${before} -> ${value}`;
   }
 }
 
@@ -102,12 +109,11 @@ export function renderReplay(replayed: Replayed, options: RenderOptions = {}): s
   const { facts, ended, recorded, names } = replayed;
   const context = options.context ?? 6;
   const width = options.width ?? 56;
-  const accesses = recorded.filter(({ kind }) => !kind.startsWith('preempted'));
   const shown = new Set<number>();
-  accesses.forEach((access, i) => {
-    const changes = i > 0 && accesses[i - 1]?.thread !== access.thread;
-    if (!changes && i !== 0 && i !== accesses.length - 1) return;
-    const end = Math.min(accesses.length, i + context);
+  recorded.forEach((access, i) => {
+    const changes = i > 0 && recorded[i - 1]?.thread !== access.thread;
+    if (!changes && i !== 0 && i !== recorded.length - 1) return;
+    const end = Math.min(recorded.length, i + context);
     for (let near = Math.max(0, i - context); near < end; near++) shown.add(near);
   });
   const lines: string[] = [];
@@ -117,32 +123,43 @@ export function renderReplay(replayed: Replayed, options: RenderOptions = {}): s
       .map((_, t) => (t === thread ? cell(text) : ' '.repeat(width)))
       .join(' | ')
       .trimEnd();
-  lines.push(
-    `step  ${facts.threads.map((name, i) => cell(`${String.fromCharCode(97 + i)}: ${name}`)).join(' | ')}`.trimEnd(),
-  );
-  lines.push(`----  ${facts.threads.map(() => '-'.repeat(width)).join('-+-')}`);
+  const titles = facts.threads.map((name, i) => `${letterOf(i)}: ${name}`);
+  lines.push(`  step  ${titles.map(cell).join(' | ')}`.trimEnd());
+  lines.push(`------  ${titles.map(() => '-'.repeat(width)).join('-+-')}`);
+  /** The decision before an access; in parentheses if it was made earlier, and the access put off. */
+  const step = ({ position }: Recorded): string => {
+    const text = position < furthest ? `(${position})` : `${position} `;
+    furthest = Math.max(furthest, position);
+    return `${text.padStart(7)} `;
+  };
   let skipped = 0;
   let last: Recorded | undefined;
   let lastPlace = '';
-  accesses.forEach((access, i) => {
+  let furthest = -1;
+  recorded.forEach((access, i) => {
     if (!shown.has(i)) {
       skipped++;
       return;
     }
     if (skipped > 0) {
-      lines.push(`      ${row(access.thread, `... ${skipped} more`)}`);
+      lines.push(`        ${row(access.thread, `... ${skipped} more`)}`);
       skipped = 0;
+    }
+    const chosen = /^chosen:(\d+)$/.exec(access.kind)?.[1];
+    if (chosen !== undefined) {
+      lines.push(`${step(access)}${row(access.thread, `  -> ${titles[Number(chosen)]} goes on`)}`);
+      return;
     }
     const frames = framesOf(access.stack);
     const place = frames[0] === undefined ? '' : `${frames[0].name} ${frames[0].place}`.trim();
     if (place !== lastPlace || last?.thread !== access.thread) {
       const caller = last?.thread !== access.thread && frames[1] !== undefined ? `  < ${frames[1].name}` : '';
-      lines.push(`      ${row(access.thread, `${place}${caller}`)}`);
+      lines.push(`        ${row(access.thread, `${place}${caller}`)}`);
     }
     lastPlace = place;
     last = access;
     const name = names.get(access.address) ?? `@${access.address}`;
-    lines.push(`${String(access.position).padStart(4)}  ${row(access.thread, `  ${accessText(access, name)}`)}`);
+    lines.push(`${step(access)}${row(access.thread, `  ${accessText(access, name)}`)}`);
   });
   const { failure } = ended;
   if (failure !== undefined) {
@@ -169,7 +186,7 @@ function raceStacks(replayed: Replayed): string[] {
   const name = /^data race on (.*?): /.exec(failure.text)?.[1];
   const rival = /\) and (\S+), not ordered/.exec(failure.text)?.[1];
   const touches = recorded.filter(({ address }) => names.get(address) === name);
-  const second = recorded.filter(({ thread }) => thread === failure.thread).at(-1);
+  const second = recorded.filter(({ thread, stack }) => thread === failure.thread && stack !== '').at(-1);
   const first = touches.filter(({ thread }) => facts.threads[thread] === rival).at(-1);
   const lines: string[] = [];
   for (const [which, access] of [

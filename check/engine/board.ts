@@ -80,7 +80,7 @@ export const B_REDUCE = 31;
 export const B_HISTORY = 32;
 /** 1: every location has a history. Else those do that a marked read has read. */
 export const B_REMEMBER = 33;
-/** How many threads have told what they recorded. */
+/** How many threads have run, and tell what they recorded if that is asked. */
 export const B_RECORDINGS = 34;
 
 /* Threads. */

@@ -149,6 +149,8 @@ export class Actor {
     const { scheduler, model } = this;
     let status = STATUS_DONE;
     scheduler.begin();
+    // It will tell when others have already gone on: counted while they wait.
+    scheduler.board[B_RECORDINGS] = (scheduler.board[B_RECORDINGS] as number) + 1;
     try {
       const result = model.threads[this._me]?.run(this._local, this._context);
       if (scheduler.dead) throw new Killed(); // what it caught was its own death
@@ -178,9 +180,7 @@ export class Actor {
 
   private _tell(): void {
     const { board, recorder } = this.scheduler;
-    if (board[B_RECORDING] !== 1) return;
-    board[B_RECORDINGS] = (board[B_RECORDINGS] as number) + 1;
-    this.onRecorded(recorder.recorded);
+    if (board[B_RECORDING] === 1) this.onRecorded(recorder.recorded);
   }
 
   private _store(result: unknown): void {

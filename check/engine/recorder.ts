@@ -1,6 +1,6 @@
 /** What a replay notes of each access, for reports. */
 
-/** One access, or a `pause`, `woken`, `timed-out` or `preempted:N`. */
+/** One access, or a `pause`, `woken`, `timed-out` or `chosen:N`: thread N goes on, where another one would have. */
 export interface Recorded {
   /** Place in the execution. */
   readonly order: number;

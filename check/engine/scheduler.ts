@@ -249,6 +249,10 @@ export class Scheduler {
         break;
       case 'store':
       case 'add':
+      case 'sub':
+      case 'and':
+      case 'or':
+      case 'xor':
       case 'exchange':
         what = ATOMIC | WRITE;
         break;
@@ -529,7 +533,7 @@ export class Scheduler {
     board[at + T_TO] = to;
     board[at + T_WRITES] = what & WRITE;
     if (board[B_REDUCE] === 1) board[B_ASLEEP] = (board[B_ASLEEP] as number) | (1 << this.me);
-    if (board[B_RECORDING] === 1) this._note(`preempted:${next}`, 0);
+    if (board[B_RECORDING] === 1) this._noteChoice(next, (board[B_STEP] as number) - 1);
     this._handOver(next);
   }
 
@@ -606,6 +610,7 @@ export class Scheduler {
         }
         next = usual;
       }
+      if (board[B_RECORDING] === 1) this._noteChoice(next, position);
     } else if (board[B_STRATEGY] !== STRATEGY_SCRIPT) next = chooseByChance(board, awake, reluctant);
     if (next !== usual && board[B_STRATEGY] !== STRATEGY_SCRIPT) this._log(position, next);
     this._trace(position, WHAT_FREE | next, ((inVain ? 0 : awake) | (reluctant << 8)) & ~(0x101 << next));
@@ -1005,6 +1010,11 @@ export class Scheduler {
     if (this._old === undefined)
       this.recorder.access(trace, position, kind, address, bytes, before, value, Number(expected));
     else this.recorder.access(trace, position + 1, 'oldPeek', address, bytes, this._old, value, before);
+  }
+
+  /** Another thread than the usual one goes on, at a decision. */
+  private _noteChoice(next: number, position: number): void {
+    this.recorder.note(this.board[B_TRACE] as number, position, `chosen:${next}`, 0);
   }
 
   private _note(kind: string, address: number): void {

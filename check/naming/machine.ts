@@ -20,6 +20,7 @@ import * as table from '../../src/paging/table.layout.ts';
 import { SLAB_MAPPING, SLAB_NODE, SLAB_RMAP, SLAB_TEXT, SLAB_VMA } from '../../src/space/kernel.ts';
 import * as control from '../../src/sync/control.layout.ts';
 import { OWNER_MASK, WAITED } from '../../src/sync/lock-classes.ts';
+import { COUNTERS, HISTOGRAM_BASE, HISTOGRAM_BUCKETS, HISTOGRAMS } from '../../src/trace/counters.ts';
 import * as node from '../../src/vma/tree.layout.ts';
 import * as vma from '../../src/vma/vma.layout.ts';
 
@@ -121,7 +122,11 @@ export function describeValues(memory: SharedArrayBuffer): (byte: number, value:
     if (/ \.state$/.test(name) && !/^(cpu|space) /.test(name)) return stateText(value);
     if (/\.pte\[\d+\]$/.test(name)) return pteText(value);
     if (/^cpu \d+ \.slot$/.test(name)) return (value & 1) === 0 ? 'no section' : `epoch ${value & ~1}`;
-    if (/\.(root|top|entry\[\d+\]|children(\[\d+\])?|refVma|rmapSlot|parent)$/.test(name)) {
+    if (
+      /\.(held(\[\d+\])?|pageLocks(\[\d+\])?|rwWait|rwHold|futex|root|top|entry\[\d+\]|children(\[\d+\])?|refVma|rmapSlot|parent)$/.test(
+        name,
+      )
+    ) {
       return value === 0 ? 'none' : nameAt(value).replace(/ \.(state|level)$/, '');
     }
     return undefined;
@@ -171,7 +176,7 @@ function nameOf(words: Int32Array, regions: Regions, at: number): string {
   if (at < control.FUTEX_LINES) return slabLine(at - control.SLAB_LINES);
   if (at < control.HASH_LOCK_LINES) return line('futex bucket', at - control.FUTEX_LINES);
   if (at < control.CPUS) return line('page-cache lock', at - control.HASH_LOCK_LINES);
-  if (at < control.LOCKDEP) return record('cpu', CPU, at - control.CPUS, control.CPU_WORDS);
+  if (at < control.LOCKDEP) return cpu(at - control.CPUS);
   if (at < control.CONTROL_END)
     return `lockdep pair ${Math.floor((at - control.LOCKDEP) / control.LOCKDEP_PAIR_WORDS)}`;
   if (at < regions.pages) return space(at - regions.spaces);
@@ -185,6 +190,16 @@ function nameOf(words: Int32Array, regions: Regions, at: number): string {
 
 function record(name: string, fields: Fields, offset: number, size: number): string {
   return `${name} ${Math.floor(offset / size)} .${fieldAt(fields, offset % size)}`;
+}
+
+function cpu(offset: number): string {
+  const inside = (offset % control.CPU_WORDS) - control.C_COUNTERS;
+  const number = Math.floor(offset / control.CPU_WORDS);
+  if (inside < 0 || inside >= control.COUNTER_SLOTS * 2) return record('cpu', CPU, offset, control.CPU_WORDS);
+  const slot = (inside >> 1) - HISTOGRAM_BASE;
+  const bucket = `${HISTOGRAMS[Math.floor(slot / HISTOGRAM_BUCKETS)]}[${slot % HISTOGRAM_BUCKETS}]`;
+  const spare = slot >= HISTOGRAMS.length * HISTOGRAM_BUCKETS ? `spare ${slot}` : undefined;
+  return `cpu ${number} .counters['${COUNTERS[inside >> 1] ?? spare ?? bucket}']${inside % 2 === 0 ? '' : '[1]'}`;
 }
 
 function line(name: string, offset: number): string {

@@ -257,7 +257,7 @@ describe('the runtime', () => {
       'poke 3 9 0',
     ]);
     expect(told('d.setInt16(2, 7); d.getUint8(2)', { d: new DataView(new SharedArrayBuffer(8)) })).toEqual([
-      'poke 1 0 0',
+      'poke 1 NaN 0',
       'peek 2 0 0',
     ]);
   });

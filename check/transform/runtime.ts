@@ -102,11 +102,15 @@ class Ref {
 
 /* Methods. */
 
+/** The value of a write that is only known when it has happened. */
+const UNKNOWN: number = Number.NaN;
+
 const TypedArray = Object.getPrototypeOf(Int32Array) as { readonly prototype: object };
 
 /** Elements [from, to), one announcement each. */
 function range(kind: AccessKind, view: View, from: number, to: number): void {
-  for (let i = from; i < to; i++) tell(kind, view, i);
+  const value = kind === 'poke' ? UNKNOWN : 0;
+  for (let i = from; i < to; i++) tell(kind, view, i, value);
 }
 
 const relative = (index: unknown, length: number, otherwise: number): number => {
@@ -171,14 +175,14 @@ const BEFORE: Readonly<Record<string, Before>> = {
     const values = watched(given);
     for (let i = 0; i < given.length && from + i < view.length; i++) {
       if (values !== undefined) tell('peek', values, i);
-      tell('poke', view, from + i, typeof given[i] === 'number' ? given[i] : 0);
+      tell('poke', view, from + i, typeof given[i] === 'number' ? given[i] : UNKNOWN);
     }
     return undefined;
   },
   fill(view, [value, from, to]) {
     const end = relative(to, view.length, view.length);
     for (let i = relative(from, view.length, 0); i < end; i++)
-      tell('poke', view, i, typeof value === 'number' ? value : 0);
+      tell('poke', view, i, typeof value === 'number' ? value : UNKNOWN);
     return undefined;
   },
   copyWithin(view, [to, from, end]) {
@@ -274,7 +278,8 @@ function bytes(kind: AccessKind, buffer: ArrayBufferLike, from: number, count: n
   }
   const width = (from | count) & 1 ? 1 : (from | count) & 2 ? 2 : 4;
   const view = views[width] as unknown as View;
-  for (let at = from; at < from + count; at += width) if (at / width < view.length) tell(kind, view, at / width);
+  for (let at = from; at < from + count; at += width)
+    if (at / width < view.length) tell(kind, view, at / width, kind === 'poke' ? UNKNOWN : 0);
 }
 
 function replaceMethods(): void {
@@ -312,7 +317,7 @@ function replaceMethods(): void {
       const view = watched(object);
       const index = view === undefined ? -1 : indexOf(view, key);
       if (view !== undefined && index !== -1)
-        tell(name === 'get' ? 'peek' : 'poke', view, index, typeof value === 'number' ? value : 0);
+        tell(name === 'get' ? 'peek' : 'poke', view, index, typeof value === 'number' ? value : UNKNOWN);
       return undefined;
     });
   }
@@ -337,7 +342,6 @@ function asElement(view: View, value: unknown): unknown {
   return element[0];
 }
 
-/** `and`, `or` and the like store a value that depends on the old one: an exchange, for the checker. */
 function modifying(name: 'store' | 'exchange' | 'add' | 'sub' | 'and' | 'or' | 'xor', kind: AccessKind) {
   const operation = host[name] as (view: unknown, index: number, value: unknown) => unknown;
   return (object: Integers, index: number, value: number): number => {
@@ -360,10 +364,10 @@ const atomics = {
   store: modifying('store', 'store'),
   exchange: modifying('exchange', 'exchange'),
   add: modifying('add', 'add'),
-  sub: modifying('sub', 'exchange'),
-  and: modifying('and', 'exchange'),
-  or: modifying('or', 'exchange'),
-  xor: modifying('xor', 'exchange'),
+  sub: modifying('sub', 'sub'),
+  and: modifying('and', 'and'),
+  or: modifying('or', 'or'),
+  xor: modifying('xor', 'xor'),
   compareExchange(object: Integers, index: number, expected: number, value: number): number {
     const view = watched(object);
     const at = view === undefined ? -1 : atomicIndex(view, index);

@@ -134,3 +134,9 @@ export function describeRbTree(byte: number): string {
   if (word < NODE_WORDS) return word === ROOT ? 'rbtree .root' : 'rbtree .count';
   return `rbtree node ${Math.floor(word / NODE_WORDS)} .${['start', 'end', 'left', 'right', 'parent', 'red'][word % NODE_WORDS]}`;
 }
+
+/** The meaning of a value in it. */
+export function describeRbValue(byte: number, value: number): string | undefined {
+  if (!/\.(root|left|right|parent)$/.test(describeRbTree(byte))) return undefined;
+  return value === 0 ? 'none' : `node ${value / NODE_WORDS}`;
+}

@@ -61,7 +61,16 @@ describe('vmspace check', () => {
 
   it('goes on from a checkpoint', async () => {
     const file = join(folder, 'point.json');
-    const first = await runCli(['check', 'two-faults-file', '--executions', '500', '--checkpoint', file]);
+    const first = await runCli([
+      'check',
+      'two-faults-file',
+      '--executions',
+      '500',
+      '--jobs',
+      '1',
+      '--checkpoint',
+      file,
+    ]);
     expect(first.code).toBe(0);
     expect(first.stdout).toMatch(/stopped/);
     expect(existsSync(file)).toBe(true);
@@ -73,7 +82,16 @@ describe('vmspace check', () => {
     expect(result?.executions).toBeGreaterThan(before.executions);
     expect(before.executions).toBe(500);
     expect(existsSync(file)).toBe(false); // there is nothing left to go on with
-    const again = await runCli(['check', 'two-faults-file', '--executions', '500', '--checkpoint', file]);
+    const again = await runCli([
+      'check',
+      'two-faults-file',
+      '--executions',
+      '500',
+      '--jobs',
+      '1',
+      '--checkpoint',
+      file,
+    ]);
     expect(again.code).toBe(0);
     const wrong = await runCli(['check', 'read-munmap', '--checkpoint', file]);
     expect(wrong.code).toBe(1);

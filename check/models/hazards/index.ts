@@ -9,7 +9,7 @@ import { MM_MMAP_LOCK } from '../../../src/paging/mm.layout.ts';
 import { rootOf } from '../../../src/space/layout.ts';
 import { writeLock, writeUnlock } from '../../../src/sync/rwsem.ts';
 import { defineModel, type Model, type ThreadContext } from '../../model.ts';
-import { describeRbTree, RbTree } from '../../wrong/rbtree.ts';
+import { describeRbTree, describeRbValue, RbTree } from '../../wrong/rbtree.ts';
 import { vmaRefProtocol } from '../../wrong/vma-ref.ts';
 import { readMunmapRemapUnder } from '../backing/index.ts';
 import { mprotectFaultUnder } from '../space/index.ts';
@@ -46,6 +46,7 @@ const rbtree = defineModel<{ readonly words: Int32Array }>({
     return { words: tree.words };
   },
   describe: (_shared, _buffer, byte) => describeRbTree(byte),
+  value: (_shared, _buffer, byte, value) => describeRbValue(byte, value),
   threads: [
     {
       name: 'writer',
