@@ -102,7 +102,7 @@ const twoFaultsFile = machineModel<FileWorld>({
   name: 'two-faults-file',
   title: 'two faults on one page of a file, through a shared and a private mapping',
   invariant: 'I9: one read however many fault; both see the file',
-  preemptions: 2,
+  preemptions: 3,
   setup: () =>
     fileWorld(({ machine, space }) => {
       const file = machine.createFile('counted', { file: 1 }, P);
@@ -123,7 +123,7 @@ const copyAndRead = machineModel<FileWorld>({
   name: 'copy-and-read',
   title: 'the first write to a page of a private mapping against a read through a shared one',
   invariant: 'I9: one read; the write stays in its copy',
-  preemptions: 2,
+  preemptions: 3,
   setup: () =>
     fileWorld(({ machine, space }) => {
       const file = machine.createFile('counted', { file: 1 }, P);
@@ -148,7 +148,7 @@ const readMunmap = machineModel<FileWorld>({
   name: 'read-munmap',
   title: 'munmap while a fault of the range is in I/O',
   invariant: 'I4, I7, H6: munmap does not wait for the I/O; afterwards nothing is installed',
-  preemptions: 3,
+  preemptions: 4,
   setup: () =>
     fileWorld(({ machine, space }) => {
       mapFile(space, machine.createFile('counted', { file: 1 }, P), BASE, 1, MAP_PRIVATE);
@@ -242,7 +242,7 @@ const readError = machineModel<FileWorld>({
   name: 'read-error',
   title: 'a read that fails, while another fault waits for the page',
   invariant: 'the error is that access’s alone; the next one reads again',
-  preemptions: 2,
+  preemptions: 3,
   setup: () =>
     fileWorld(({ machine, space }) => {
       mapFile(space, machine.createFile('counted', { file: 1, failures: 1 }, P), BASE, 1, MAP_SHARED);
@@ -375,8 +375,8 @@ const readAhead = machineModel<FileWorld>({
   name: 'read-ahead',
   title: 'two threads read a file in order, with read-ahead',
   invariant: 'each page is read once; nobody sees a page that is not up to date',
-  preemptions: 1,
-  longPreemptions: 2,
+  preemptions: 2,
+  longPreemptions: 3,
   setup: () =>
     fileWorld(({ machine, space }) => {
       mapFile(space, machine.createFile('counted', { file: 1 }, 3 * P), BASE, 3, MAP_SHARED);

@@ -59,8 +59,8 @@ function deathModel({ name, title, act, after, arrange, preemptions }: Case): Mo
     name: `death-${name}`,
     title: `a thread dies anywhere in ${title}; another one reaps it and uses the same pages`,
     invariant: 'I27: the machine works on: the layout is the old or the new one, nothing is lost, nobody hangs',
-    preemptions: preemptions ?? 0,
-    longPreemptions: 1,
+    preemptions: preemptions ?? 1,
+    longPreemptions: 2,
     timeouts: 'allow',
     setup: () =>
       mortalWorld((all) => {

@@ -30,7 +30,7 @@ const slab = machineModel<World>({
   name: 'slab',
   title: 'two threads take records from a slab and give them back, through refills and drains',
   invariant: 'no record is in two hands at once; at the end each is free but for those kept (I26)',
-  preemptions: 3,
+  preemptions: 4,
   setup: () => makeWorld({}, () => ({})),
   threads: [slabUser('a'), slabUser('b')],
   check({ shared, results }) {
@@ -65,7 +65,7 @@ const frames = machineModel<World>({
   name: 'frames',
   title: 'two threads take the last frames of the machine and give some back',
   invariant: 'no frame is in two hands; none is lost; when there is none, alloc says so',
-  preemptions: 3,
+  preemptions: 4,
   setup: () =>
     makeWorld({}, ({ machine, space }) => {
       const pages = machine.kernel.frames.total - 1 - FREE_FRAMES;

@@ -59,7 +59,7 @@ const rootLookup = machineModel<World>({
   name: 'root-lookup',
   title: 'a lookup and a dump of the layout, while the mappings around are split, merged and replaced',
   invariant: 'I1: a lookup returns a VMA that was published at some instant of the call; a dump is one layout',
-  preemptions: 3,
+  preemptions: 4,
   setup: () => threePages(),
   threads: [
     {
@@ -92,7 +92,7 @@ const munmapFault = machineModel<World>({
   name: 'munmap-fault',
   title: 'munmap of a page against a write fault on it',
   invariant: 'I5: no page is installed behind a VMA that was detached before the zap; nothing is lost',
-  preemptions: 4,
+  preemptions: 5,
   setup: () => threePages(),
   threads: [
     {
@@ -127,7 +127,7 @@ const munmapRemapFault = machineModel<World & { readonly file: FileHandle }>({
   name: 'munmap-remap-fault',
   title: 'munmap of untouched memory and mmap of a file at the same place, against a write fault on it',
   invariant: 'I5: a page faulted into the old mapping is never seen in the new one',
-  preemptions: 2,
+  preemptions: 3,
   setup: () =>
     makeWorld({}, ({ machine, space }) => {
       mapAnon(space, P0, 3);
@@ -159,7 +159,7 @@ const fixedFault = machineModel<World>({
   name: 'fixed-fault',
   title: 'MAP_FIXED over a written page against a read of it',
   invariant: 'I3: no SEGV for an address that is mapped throughout; after the call its new contents and no old page',
-  preemptions: 3,
+  preemptions: 4,
   setup: () => threePages(),
   threads: [
     {
@@ -183,7 +183,7 @@ const fixedWrite = machineModel<World>({
   title: 'MAP_FIXED over a written page against a writer that uses the new mapping as soon as it is there',
   invariant:
     'what is written into the new mapping stays: the old pages are zapped before the new mapping is published (A5)',
-  preemptions: 2,
+  preemptions: 3,
   setup: () => threePages(),
   threads: [
     {
@@ -216,7 +216,7 @@ const fixedFile = machineModel<World & { readonly file: FileHandle }>({
   name: 'fixed-file',
   title: 'MAP_FIXED of a file over untouched memory against the first write to it',
   invariant: 'I5: no page of the old mapping under the new one: where nobody wrote, the bytes are the file’s',
-  preemptions: 2,
+  preemptions: 3,
   setup: () =>
     makeWorld({}, ({ machine, space }) => {
       mapAnon(space, P0, 3);
@@ -247,7 +247,7 @@ const mprotectWriter = machineModel<World>({
   name: 'mprotect-writer',
   title: 'mprotect to read-only against a writer with a cached translation',
   invariant: 'I14: no write lands after mprotect has returned',
-  preemptions: 2,
+  preemptions: 3,
   setup: () => threePages(),
   threads: [
     {
@@ -286,7 +286,7 @@ export const mprotectFaultUnder = (design: DesignName, name: string): Model<Worl
     name,
     title: 'mprotect to read-only against the first write to a page',
     invariant: 'I5: a fault that holds the old VMA does not install a writable PTE in the new one',
-    preemptions: 3,
+    preemptions: 4,
     setup: () => threePages(design),
     threads: [
       {
@@ -310,7 +310,7 @@ const mprotectTwice = machineModel<World>({
   name: 'mprotect-twice',
   title: 'read-only and back again, against a write fault that may hold either VMA',
   invariant: 'no PTE is writable while the mapping is read-only (I5)',
-  preemptions: 2,
+  preemptions: 3,
   setup: () => threePages(),
   threads: [
     {
@@ -338,7 +338,7 @@ const mprotectSplitFault = machineModel<World>({
   name: 'mprotect-split-fault',
   title: 'a write fault in the half of a mapping that mprotect splits off and leaves as it was',
   invariant: 'I3: the fault succeeds, whichever VMA it found',
-  preemptions: 3,
+  preemptions: 4,
   setup: () => threePages(),
   threads: [
     {
@@ -362,7 +362,7 @@ const twoFaultsAnon = machineModel<World>({
   name: 'two-faults-anon',
   title: 'two write faults on one untouched page',
   invariant: 'I9: one page, both writes in it; the loser of the race gives its frame back',
-  preemptions: 3,
+  preemptions: 4,
   setup: () => threePages(),
   threads: [
     { name: 'a', prepare: hands, run: ({ space }: Hands) => put(space, P0, 5) },
@@ -432,7 +432,7 @@ const leafMunmap = machineModel<World>({
   name: 'leaf-munmap',
   title: 'the first fault under a leaf table against munmap, which tears the leaf down',
   invariant: 'I8: no page in a leaf that the upper entry does not name; the leaf is freed once',
-  preemptions: 3,
+  preemptions: 4,
   setup: () =>
     makeWorld({}, ({ space }) => {
       mapAnon(space, LEAF * 200, 1);
@@ -467,7 +467,7 @@ const teardownFault = machineModel<World>({
   title:
     'reclaim takes the last page of a leaf table and tears the leaf down, against a write fault on another page under it',
   invariant: 'I8: no page is installed in a leaf that the upper entry no longer names; none is lost',
-  preemptions: 2,
+  preemptions: 3,
   setup: () =>
     makeWorld({}, ({ machine, space }) => {
       const file = machine.attachFile(makeFile(machine, 1, 2));
@@ -515,7 +515,7 @@ const runMunmap = machineModel<World>({
   title:
     'a reader with a cached translation, in run() and after it, against munmap and reuse of the frame by another mapping',
   invariant: 'I6, I11: a frame is used again only after every section that could reach it has ended',
-  preemptions: 3,
+  preemptions: 4,
   setup: () => threePages(),
   threads: [
     {
@@ -567,8 +567,8 @@ const twoRetirers = machineModel<World>({
   title: 'a page that a long section has not translated yet is unmapped, while another thread moves the epoch on',
   invariant:
     'a section that passes a quiescent point learns of all that was unmapped before the epoch it enters (B1): it may not translate what its slot does not hold',
-  preemptions: 2,
-  longPreemptions: 3,
+  preemptions: 3,
+  longPreemptions: 4,
   setup: () =>
     makeWorld({}, ({ space }) => {
       mapAnon(space, P0, 3);
@@ -686,7 +686,7 @@ const dekker = machineModel<World>({
     'two flags in virtual memory, each stored by one thread and loaded by the other, while one of them is copied on write',
   invariant:
     'atomic accesses to virtual addresses are sequentially consistent: both threads never miss the other’s flag (C7)',
-  preemptions: 3,
+  preemptions: 4,
   setup: () =>
     makeWorld({}, ({ space }) => {
       mapAnon(space, P0, 2);
@@ -727,7 +727,7 @@ const sectionEntry = machineModel<World>({
   title: 'sections that use a cached translation, against munmap and reuse of the frame',
   invariant:
     'I6: a section whose TLB still holds a translation keeps its frame. The poll of a hit is left out: it is plain, an old value is a legal answer',
-  preemptions: 2,
+  preemptions: 3,
   setup: () => threePages(),
   threads: [
     runMunmap.threads[0] as (typeof runMunmap.threads)[0],
@@ -770,7 +770,7 @@ const privateFileWrite = machineModel<World>({
   title: 'a write to a private mapping of a file against a read of the same page',
   invariant:
     'the writer keeps its copy, the reader sees the file or the copy, never anything else; the file keeps its bytes',
-  preemptions: 2,
+  preemptions: 3,
   setup: () =>
     makeWorld({}, ({ machine, space }) => {
       const file = machine.attachFile(makeFile(machine, 1, 4));
@@ -806,7 +806,7 @@ const munmapMmap = machineModel<World>({
   name: 'munmap-mmap',
   title: 'munmap of a written page against a thread that maps the same place as soon as it is free, and writes',
   invariant: 'mmap_lock is held to the end of the zap: munmap takes nothing away from a mapping made after it',
-  preemptions: 2,
+  preemptions: 3,
   setup: () => threePages(),
   threads: [
     {
@@ -844,7 +844,7 @@ const mmapMmap = machineModel<World>({
   name: 'mmap-mmap',
   title: 'two threads map wherever there is room, and use it',
   invariant: 'two mappings never overlap, and what is written stays',
-  preemptions: 2,
+  preemptions: 3,
   setup: () => threePages(),
   threads: ['a', 'b'].map((name, i) => ({
     name,

@@ -77,7 +77,7 @@ const spinlock = machineModel<World>({
   name: 'spinlock',
   title: 'two threads increment a plain counter twice under a spinlock',
   invariant: 'one thread at a time is inside; a sleeper is woken',
-  preemptions: 4,
+  preemptions: 5,
   setup: empty,
   describe,
   waits,
@@ -93,7 +93,7 @@ const spinlockThree = machineModel<World>({
   ...spinlock,
   name: 'spinlock-three',
   title: 'three threads increment a plain counter under a spinlock',
-  preemptions: 2,
+  preemptions: 3,
   threads: [increments('a', 1), increments('b', 1), increments('c', 1)],
   check({ shared }) {
     const words = new Int32Array(shared.machine.control);
@@ -140,7 +140,7 @@ const rwsem = machineModel<World>({
   name: 'rwsem',
   title: 'a writer and a reader, twice a writer, of a reader-writer semaphore',
   invariant: 'a reader never sees half of a write; nobody who waits is forgotten; at the end it is free',
-  preemptions: 4,
+  preemptions: 5,
   setup: empty,
   describe,
   waits,
@@ -194,7 +194,7 @@ const refcount = machineModel<World>({
   name: 'refcount',
   title: 'increment unless zero, then put, against the put of the last reference, with a second look-up',
   invariant: 'a count that has been 0 never rises; the record is freed once; the calls are linearizable',
-  preemptions: 6,
+  preemptions: 7,
   setup: () => {
     const world = empty();
     new Int32Array(world.machine.control)[REFS] = 1;
@@ -234,7 +234,7 @@ const rcuRetire = machineModel<World>({
   name: 'rcu-retire',
   title: 'a published object is replaced and retired against a reader in its section',
   invariant: 'I6: what a section has reached is not freed before it ends',
-  preemptions: 5,
+  preemptions: 6,
   setup: () => {
     const world = empty();
     const words = new Int32Array(world.machine.control);
@@ -280,7 +280,7 @@ const rcuSynchronize = machineModel<World>({
   name: 'rcu-synchronize',
   title: 'synchronize before an object is changed in place, against a reader in its section',
   invariant: 'synchronize returns only when every section that was open has ended; its sleeper is woken',
-  preemptions: 4,
+  preemptions: 5,
   threads: [
     {
       name: 'writer',
@@ -300,8 +300,8 @@ const rcuTwoRetirers = machineModel<World>({
   ...rcuRetire,
   name: 'rcu-two-retirers',
   title: 'two threads replace and retire what the other one has published, and free each other’s lists; a reader walks',
-  preemptions: 1,
-  longPreemptions: 2,
+  preemptions: 2,
+  longPreemptions: 3,
   threads: [
     rcuRetire.threads[0] as (typeof rcuRetire.threads)[0],
     {
@@ -326,7 +326,7 @@ const futex = machineModel<World>({
   name: 'futex',
   title: 'wait on a word of a space against a store and a notify',
   invariant: 'a wake-up between the comparison and the sleep is not lost',
-  preemptions: 3,
+  preemptions: 4,
   setup: () =>
     makeWorld({}, ({ space }) => {
       mapAnon(space, BASE, 1);
