@@ -13,15 +13,15 @@ const op = (thread: string, name: string, args: number, result: number, call: nu
 
 const register: SequentialModel<number, number, number> = {
   initial: 0,
-  apply: (value, { name, args }) => (name === 'write' ? [args, 0] : [value, value]),
+  apply: (value, { name, args }) => [name === 'write' ? [args, 0] : [value, value]],
   key: String,
 };
 
 const queue: SequentialModel<readonly number[], number, number> = {
   initial: [],
   apply: (items, { name, args }) => {
-    if (name === 'put') return [[...items, args], 0];
-    return items.length === 0 ? [items, -1] : [items.slice(1), items[0] as number];
+    if (name === 'put') return [[[...items, args], 0]];
+    return [items.length === 0 ? [items, -1] : [items.slice(1), items[0] as number]];
   },
   key: (items) => items.join(),
 };
@@ -50,6 +50,21 @@ describe('linearizable', () => {
   it('refuses two reads that see two writes in different orders', () => {
     const history = [op('a', 'write', 1, 0, 0, 20), op('b', 'read', 0, 1, 1, 2), op('c', 'read', 0, 0, 3, 4)];
     expect(linearizable(history, register)).toMatch(/not linearizable/);
+  });
+
+  it('tries all that an operation may do', () => {
+    // A read of a fading value finds it, or nothing.
+    const fading: SequentialModel<number, number, number> = {
+      initial: 5,
+      apply: (value) => [
+        [value, value],
+        [value, 0],
+      ],
+      key: String,
+    };
+    const reads = [op('a', 'read', 0, 0, 0, 1), op('a', 'read', 0, 5, 2, 3)];
+    expect(linearizable(reads, fading)).toBe(undefined);
+    expect(linearizable([...reads, op('a', 'read', 0, 7, 4, 5)], fading)).toMatch(/not linearizable/);
   });
 
   it('refuses a queue that gives an item twice', () => {

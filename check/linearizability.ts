@@ -15,8 +15,8 @@ export interface Operation<Args = unknown, Result = unknown> {
 
 export interface SequentialModel<State, Args = unknown, Result = unknown> {
   readonly initial: State;
-  /** The state after the operation and its result, or undefined where it is not possible. */
-  apply(state: State, operation: Operation<Args, Result>): readonly [State, Result] | undefined;
+  /** What the operation may do: each a state after it, with its result. Empty where it is not possible. */
+  apply(state: State, operation: Operation<Args, Result>): readonly (readonly [State, Result])[];
   /** Equal for equal states. */
   key(state: State): string;
 }
@@ -44,12 +44,13 @@ export function linearizable<State, Args, Result>(
     for (let i = 0; i < history.length; i++) {
       const operation = history[i] as Operation<Args, Result>;
       if ((done & (1 << i)) !== 0 || operation.call > first) continue;
-      const next = model.apply(state, operation);
-      if (next === undefined) continue;
-      if (operation.return !== undefined && JSON.stringify(next[1]) !== JSON.stringify(operation.result)) continue;
-      order.push(operation);
-      if (search(next[0], done | (1 << i), order)) return true;
-      order.pop();
+      const result = JSON.stringify(operation.result);
+      for (const [next, possible] of model.apply(state, operation)) {
+        if (operation.return !== undefined && JSON.stringify(possible) !== result) continue;
+        order.push(operation);
+        if (search(next, done | (1 << i), order)) return true;
+        order.pop();
+      }
     }
     return false;
   };

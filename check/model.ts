@@ -7,7 +7,7 @@
 export interface ThreadContext {
   /** Number of the thread, 0 for the first. */
   readonly thread: number;
-  /** Accesses of all threads so far in this execution: a clock for histories. */
+  /** A clock for histories, with a number of its own for each reading. Readings of different threads are explored in every order. */
   now(): number;
   /** Lets the others run until the named thread has ended or died. Costs no preemption. True if it died. */
   join(name: string): boolean;

@@ -8,26 +8,36 @@ import type { HazardsCommand } from './check-options.ts';
 import { EXIT_FAILED, UsageError } from './errors.ts';
 
 /** A row as the bundle of hazards describes it; `model` is the name of one of its models. */
-interface Scenario {
+interface Part {
   readonly design: string;
   readonly model: string;
+}
+interface Scenario {
+  readonly what: string;
+  readonly found: Part;
+  readonly holds: Part;
 }
 interface HazardRow {
   readonly id: string;
   readonly title: string;
   readonly answer: string;
-  readonly found?: Scenario;
-  readonly holds?: Scenario;
+  readonly scenarios: readonly Scenario[];
   readonly open?: string;
+}
+
+/** What one scenario showed. */
+interface Shown {
+  readonly scenario: Scenario;
+  readonly found: { readonly design: string; readonly executions: number; readonly schedule: string } | null;
+  readonly exhausted: { readonly design: string; readonly executions: number; readonly bound: number } | null;
+  /** Why a part that is there did not show what it should. */
+  readonly wrong: readonly string[];
+  readonly text: string;
 }
 
 interface Outcome {
   readonly row: HazardRow;
-  readonly found: { readonly design: string; readonly executions: number; readonly schedule: string } | null;
-  readonly exhausted: { readonly design: string; readonly executions: number; readonly bound: number } | null;
-  /** Why a part that is there did not show what it should. */
-  readonly wrong: string[];
-  readonly text: string;
+  readonly shown: Shown[];
 }
 
 export async function runHazards(command: HazardsCommand, signal: AbortSignal): Promise<number> {
@@ -39,79 +49,101 @@ export async function runHazards(command: HazardsCommand, signal: AbortSignal): 
     throw new UsageError(`there is no hazard ${unknown.join(', ')}; they are ${rows[0]?.id} to ${rows.at(-1)?.id}`);
   const chosen = rows.filter(({ id }) => command.hazards.length === 0 || command.hazards.includes(id));
   const jobs = command.jobs ?? availableParallelism();
-  const queue = [...chosen];
-  const outcomes = new Map<string, Outcome>();
+  const outcomes: Outcome[] = chosen.map((row) => ({ row, shown: [] }));
+  const queue = outcomes.flatMap(({ row, shown }) => row.scenarios.map((scenario) => ({ row, shown, scenario })));
   const lane = async (processor: number): Promise<void> => {
-    for (let row = queue.shift(); row !== undefined && !signal.aborted; row = queue.shift()) {
-      if (process.stderr.isTTY) process.stderr.write(`\r${row.id} ...\u001b[K`);
+    for (let next = queue.shift(); next !== undefined && !signal.aborted; next = queue.shift()) {
+      const { row, shown, scenario } = next;
+      if (process.stderr.isTTY) process.stderr.write(`\r${row.id}: ${scenario.what}\u001b[K`);
       try {
-        outcomes.set(row.id, await runRow(row, command, processor, signal));
+        shown.push(await show(scenario, command, processor, signal));
       } catch (error) {
         if (!(error instanceof CheckerError)) throw error;
-        outcomes.set(row.id, { row, found: null, exhausted: null, wrong: [error.message], text: '' });
+        shown.push({ scenario, found: null, exhausted: null, wrong: [error.message], text: '' });
       }
     }
   };
   await Promise.all(Array.from({ length: Math.min(jobs, queue.length) }, (_, i) => lane(i)));
   if (process.stderr.isTTY) process.stderr.write('\r\u001b[K');
-  const done = chosen.flatMap(({ id }) => outcomes.get(id) ?? []);
-  if (command.json) {
-    const document = done.map(({ row, found, exhausted }) => ({ id: row.id, title: row.title, found, exhausted }));
-    process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
-  } else {
-    process.stdout.write(`${renderTable(done)}\n`);
-    for (const { row, found, text } of done) {
-      if (found === null || row.found === undefined) continue;
-      if (command.schedule) process.stdout.write(`\n${row.id}: ${text}\n`);
-      else
-        process.stdout.write(
-          `${row.id}: ${replayCommand({ module: undefined, transform: false }, row.found.model, found.schedule)}\n`,
-        );
-    }
+  for (const { row, shown } of outcomes)
+    shown.sort((a, b) => row.scenarios.indexOf(a.scenario) - row.scenarios.indexOf(b.scenario));
+  if (command.json) process.stdout.write(`${JSON.stringify(outcomes.map(toJson), null, 2)}\n`);
+  else {
+    process.stdout.write(`${renderTable(outcomes)}\n`);
+    for (const { row, shown } of outcomes) for (const one of shown) writeFound(row, one, command);
   }
-  const wrong = done.flatMap((outcome) => outcome.wrong.map((why) => `${outcome.row.id}: ${why}`));
+  const wrong = outcomes.flatMap(({ row, shown }) =>
+    shown.flatMap((one) => one.wrong.map((why) => `${row.id}: ${why}`)),
+  );
   for (const line of wrong) process.stderr.write(`vmspace: ${line}\n`);
   return wrong.length > 0 ? EXIT_FAILED : 0;
 }
 
-async function runRow(
-  row: HazardRow,
+/** What the first scenario showed; nothing unless all of the row's show it. */
+function toJson({ row, shown }: Outcome): object {
+  const all = shown.length === row.scenarios.length;
+  const found = all && shown.every((one) => one.found !== null);
+  const exhausted = all && shown.every((one) => one.exhausted !== null);
+  return {
+    id: row.id,
+    title: row.title,
+    found: (found ? shown[0]?.found : null) ?? null,
+    exhausted: (exhausted ? shown[0]?.exhausted : null) ?? null,
+  };
+}
+
+function writeFound(row: HazardRow, { scenario, found, text }: Shown, command: HazardsCommand): void {
+  if (found === null) return;
+  const { model } = scenario.found;
+  if (command.schedule) process.stdout.write(`\n${row.id}: ${text}\n`);
+  else
+    process.stdout.write(
+      `${row.id}: ${replayCommand({ module: undefined, transform: false }, model, found.schedule)}\n`,
+    );
+}
+
+async function show(
+  scenario: Scenario,
   command: HazardsCommand,
   processor: number,
   signal: AbortSignal,
-): Promise<Outcome> {
+): Promise<Shown> {
   const options = { jobs: 1, processor, seconds: command.seconds, signal };
   const wrong: string[] = [];
-  let found: Outcome['found'] = null;
-  let exhausted: Outcome['exhausted'] = null;
+  let found: Shown['found'] = null;
+  let exhausted: Shown['exhausted'] = null;
   let text = '';
-  if (row.found !== undefined) {
-    const { design, model } = row.found;
+  {
+    const { design, model } = scenario.found;
     const source = await sourceOf(model);
     const result = await check(source, options);
     if (result.failure === undefined)
-      wrong.push(`nothing was found under ${design} (${result.verdict} after ${result.executions} executions)`);
+      wrong.push(
+        `${model}: nothing was found under ${design} (${result.verdict} after ${result.executions} executions)`,
+      );
     else {
       const schedule = formatSchedule(result.failure.script);
       if (await replaysElsewhere(model, schedule, result))
         found = { design, executions: result.foundAfter ?? 0, schedule };
-      else wrong.push(`the schedule ${schedule} under ${design} does not replay in a fresh process`);
+      else wrong.push(`${model}: the schedule ${schedule} under ${design} does not replay in a fresh process`);
       if (command.schedule) {
-        const command = replayCommand({ module: undefined, transform: false }, model, schedule);
-        text = renderFailure(result, await replay(source, result.failure.script), { command });
+        const again = replayCommand({ module: undefined, transform: false }, model, schedule);
+        text = renderFailure(result, await replay(source, result.failure.script), { command: again });
       }
     }
   }
-  if (row.holds !== undefined) {
-    const { design, model } = row.holds;
-    const result = await check(await sourceOf(model), options);
-    if (result.verdict === 'exhausted') exhausted = { design, executions: result.executions, bound: result.bound };
-    else
-      wrong.push(
-        `${design}: ${result.failure === undefined ? 'the bound was not exhausted' : `failed, ${formatSchedule(result.failure.script)}: ${result.failure.text}`}`,
-      );
+  const { design, model } = scenario.holds;
+  const result = await check(await sourceOf(model), options);
+  if (result.verdict === 'exhausted') exhausted = { design, executions: result.executions, bound: result.bound };
+  else {
+    const { failure } = result;
+    const why =
+      failure === undefined
+        ? 'the bound was not exhausted'
+        : `failed, ${formatSchedule(failure.script)}: ${failure.text}`;
+    wrong.push(`${model}: ${design}: ${why}`);
   }
-  return { row, found, exhausted, wrong, text };
+  return { scenario, found, exhausted, wrong, text };
 }
 
 /** Runs what the printed command runs, in a process of its own: the same kind of failure must come. */
@@ -140,19 +172,22 @@ function renderTable(outcomes: readonly Outcome[]): string {
     wordWrap: true,
     style: { head: [], border: [], compact: true },
   });
-  for (const { row, found, exhausted } of outcomes) {
-    if (row.open !== undefined) {
+  for (const { row, shown } of outcomes) {
+    if (row.scenarios.length === 0) {
       table.push([row.id, row.title, { content: `open: ${row.open}`, colSpan: 4 }]);
       continue;
     }
-    table.push([
-      row.id,
-      row.title,
-      found === null ? 'no' : found.design,
-      found === null ? '' : found.executions,
-      exhausted === null ? 'no' : `${exhausted.design}, <= ${exhausted.bound} preemptions`,
-      exhausted === null ? '' : exhausted.executions.toLocaleString('en-US'),
-    ]);
+    table.push([row.id, row.title, { content: row.open === undefined ? '' : `open: ${row.open}`, colSpan: 4 }]);
+    for (const { scenario, found, exhausted } of shown) {
+      table.push([
+        '',
+        `- ${scenario.what}`,
+        found === null ? 'no' : found.design,
+        found === null ? '' : found.executions,
+        exhausted === null ? 'no' : `${exhausted.design}, <= ${exhausted.bound} preemptions`,
+        exhausted === null ? '' : exhausted.executions.toLocaleString('en-US'),
+      ]);
+    }
   }
   return table.toString();
 }

@@ -26,7 +26,6 @@ import {
   H_FRAMES,
   H_ID_HIGH,
   H_ID_LOW,
-  H_POISON,
   H_SHARED,
   LAYOUT_VERSION,
 } from './sync/control.layout.ts';
@@ -347,7 +346,7 @@ export class Machine {
   /** Internal. */
   checkOpen(syscall: string): void {
     if (this.#closed) throw new VmError('EBADF', syscall, 'this thread has closed the machine');
-    if (peek(this.kernel.words, H_POISON) !== 0) this.kernel.cpu.checkAlive();
+    this.kernel.cpu.checkAlive();
   }
 }
 

@@ -118,7 +118,7 @@ export class Actor {
     this._results = new Uint16Array(memory.text, this._me * RESULT_BYTES, RESULT_BYTES / 2);
     this._context = {
       thread: scheduler.me,
-      now: () => scheduler.position(),
+      now: () => scheduler.time(),
       join: (name) => scheduler.join(name),
       yield: () => scheduler.yieldPoint(),
     };

@@ -98,6 +98,9 @@ import { SpinWatch } from './spin.ts';
 /** Unwinds a thread whose execution is given up. */
 export class Aborted extends Error {}
 
+/** An address of no region, for the events of histories. */
+const TIMES = 1;
+
 /** Unwinds a thread that dies: every later access of its throws it again. */
 export class Killed extends Error {}
 
@@ -360,8 +363,19 @@ export class Scheduler {
 
   /* For the model. */
 
-  position(): number {
-    return this.board[B_STEP] as number;
+  /** An event that others of its kind do not pass: which call returned before which one began is part of what is explored. */
+  time(): number {
+    const board = this.board;
+    if (this._mode !== MODE_RUN) return board[B_STEP] as number;
+    if (this._dead) throw new Killed();
+    const position = this._decide(TIMES, TIMES + 1, WRITE, true);
+    const asleep = board[B_ASLEEP] as number;
+    if (asleep !== 0) this._wakeSleepers(asleep, TIMES, TIMES + 1, true);
+    this._trace(position, WHAT_WRITE | WHAT_POINT, 0);
+    // A number of its own, also if others went first.
+    const time = board[B_STEP] as number;
+    board[B_STEP] = time + 1;
+    return time;
   }
 
   join(name: string): boolean {

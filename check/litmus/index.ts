@@ -300,6 +300,30 @@ const boundedRetry = defineModel<Words>({
   ],
   outcomes: ['["gave up",0]', '["seen",0]'],
 });
+const realTime = defineModel<Words>({
+  name: 'litmus-real-time',
+  title: 'two calls of one thread and a call of another one, on words of their own',
+  invariant: 'none: which call returns before which one begins is explored even where no word is shared',
+  preemptions: 1,
+  setup: words,
+  describe: named('x', 'y'),
+  threads: [0, 1].map((thread) => ({
+    name: 'ab'[thread] as string,
+    run: ({ words }: Words, context) => {
+      const times: number[] = [];
+      for (let i = thread; i < 2; i++) {
+        times.push(context.now());
+        add(words, thread, 1);
+        times.push(context.now());
+      }
+      return times;
+    },
+  })),
+  check({ results }) {
+    const [[, returned = 0, called = 0] = [], [first = 0, last = 0] = []] = results as number[][];
+    if (returned < first && last < called) throw new Error('b was called and returned between the calls of a');
+  },
+});
 const spinThenSleep = defineModel<Words>({
   ...lostWakeUp,
   name: 'litmus-spin-then-sleep',
@@ -426,6 +450,7 @@ export const litmus: readonly Litmus[] = [
   },
   { model: ordered },
   { model: livelock, fails: /no end after 400 steps/ },
+  { model: realTime, fails: /b was called and returned between/ },
   { model: boundedRetry },
   { model: spinThenSleep, fails: /sleeper sleeps on bell/ },
   { model: timeLimit },

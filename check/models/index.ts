@@ -3,6 +3,7 @@ import type { Model } from '../model.ts';
 import { backingModels } from './backing/index.ts';
 import { deathModels } from './death/index.ts';
 import { memoryModels } from './memory/index.ts';
+import { historyModels } from './space/history.ts';
 import { spaceModels } from './space/index.ts';
 import { syncModels } from './sync/index.ts';
 
@@ -10,6 +11,7 @@ export const models: readonly Model<unknown>[] = [
   ...syncModels,
   ...memoryModels,
   ...(spaceModels as unknown as readonly Model<unknown>[]),
+  ...(historyModels as unknown as readonly Model<unknown>[]),
   ...backingModels,
   ...deathModels,
 ];

@@ -71,6 +71,13 @@ export const backingMutants: readonly Mutant[] = [
     fails: /the new mapping reads|not among those/,
   },
   {
+    id: 'read-silent/not-checked-after-io',
+    model: 'read-silent',
+    why: 'An answer that comes after munmap and MAP_FIXED is installed all the same (H6).',
+    edits: notLookedUpAgain,
+    fails: /a PTE in a hole|afterwards there are|not among those|frame \d+ is/,
+  },
+  {
     id: 'read-error/left-in-cache',
     model: 'read-error',
     why: 'A page whose read failed stays in the cache, locked for ever.',

@@ -19,6 +19,26 @@ const noBumpInZap: Mutant['edits'] = [
   { file: 'src/space/zap.ts', find: '  bumpGeneration(k.cpu, mm, start, end);\n', replace: '' },
 ];
 
+const publishedFirst: Mutant['edits'] = [
+  {
+    file: 'src/space/map.ts',
+    find: '  detach(k, inside, DETACHED_REMAPPED);\n  zapRange(k, mm, start, end);\n',
+    replace: '  detach(k, inside, DETACHED_REMAPPED);\n',
+  },
+  {
+    file: 'src/space/map.ts',
+    find: '  notify(k.words, mm + MM_ROOT',
+    replace: '  zapRange(k, mm, start, end);\n  notify(k.words, mm + MM_ROOT',
+  },
+];
+const protectNoBump: Mutant['edits'] = [
+  { file: 'src/space/protect.ts', find: '  bumpGeneration(k.cpu, mm, start, end);\n', replace: '' },
+];
+const noMmapLock: Mutant['edits'] = [
+  { file: 'src/space/map.ts', find: '  writeLock(k.cpu, mm + MM_MMAP_LOCK);\n', replace: '' },
+  { file: 'src/space/map.ts', find: '    writeUnlock(k.cpu, mm + MM_MMAP_LOCK);\n', replace: '' },
+];
+
 export const spaceMutants: readonly Mutant[] = [
   {
     id: 'munmap-fault/never-detached',
@@ -116,18 +136,7 @@ export const spaceMutants: readonly Mutant[] = [
     id: 'fixed-write/published-first',
     model: 'fixed-write',
     why: 'The new mapping is published before the old pages are zapped [A5]: the zap takes away what was just written.',
-    edits: [
-      {
-        file: 'src/space/map.ts',
-        find: '  detach(k, inside, DETACHED_REMAPPED);\n  zapRange(k, mm, start, end);\n',
-        replace: '  detach(k, inside, DETACHED_REMAPPED);\n',
-      },
-      {
-        file: 'src/space/map.ts',
-        find: '  notify(k.words, mm + MM_ROOT',
-        replace: '  zapRange(k, mm, start, end);\n  notify(k.words, mm + MM_ROOT',
-      },
-    ],
+    edits: publishedFirst,
     fails: /is lost|not among those|no end/,
   },
   {
@@ -141,7 +150,7 @@ export const spaceMutants: readonly Mutant[] = [
     id: 'mprotect-writer/no-bump',
     model: 'mprotect-writer',
     why: 'The generation is not bumped: cached translations stay.',
-    edits: [{ file: 'src/space/protect.ts', find: '  bumpGeneration(k.cpu, mm, start, end);\n', replace: '' }],
+    edits: protectNoBump,
     fails: /not among those/,
   },
   {
@@ -557,10 +566,35 @@ export const spaceMutants: readonly Mutant[] = [
     id: 'mmap-mmap/no-mmap-lock',
     model: 'mmap-mmap',
     why: 'mmap does not take mmap_lock: two threads choose the same gap.',
-    edits: [
-      { file: 'src/space/map.ts', find: '  writeLock(k.cpu, mm + MM_MMAP_LOCK);\n', replace: '' },
-      { file: 'src/space/map.ts', find: '    writeUnlock(k.cpu, mm + MM_MMAP_LOCK);\n', replace: '' },
-    ],
+    edits: noMmapLock,
     fails: /not among those/,
+  },
+  {
+    id: 'history-map/no-mmap-lock',
+    model: 'history-map',
+    why: 'Two mmaps that must not replace anything both find the range free.',
+    edits: noMmapLock,
+    fails: /not linearizable|live VMAs|Oops|a PTE in a hole/,
+  },
+  {
+    id: 'history-replace/published-first',
+    model: 'history-replace',
+    why: 'MAP_FIXED zaps the old pages after the new mapping can be used: what a store left there is lost.',
+    edits: publishedFirst,
+    fails: /not linearizable|no end/,
+  },
+  {
+    id: 'history-protect/no-bump',
+    model: 'history-protect',
+    why: 'A store with a cached translation succeeds after mprotect to read-only has returned.',
+    edits: protectNoBump,
+    fails: /not linearizable/,
+  },
+  {
+    id: 'history-three/never-detached',
+    model: 'history-three',
+    why: 'A fault installs a page behind the zap: a page stays where nothing is mapped.',
+    edits: notDetached,
+    fails: /not linearizable|a PTE in a hole|frame \d+ is|no end/,
   },
 ];

@@ -2,7 +2,21 @@
  * One attached thread, as the thread itself sees it: the shared words, its slot, and what only it knows (how deep it is in
  * sections and locks, whether it may block).
  */
-import { add, cas, fillWords, load, now, peek, peekF64, peekRacyF64, poke, pokeRacyF64, store, wait } from '#atomics';
+import {
+  add,
+  cas,
+  fillWords,
+  load,
+  now,
+  peek,
+  peekF64,
+  peekRacy,
+  peekRacyF64,
+  poke,
+  pokeRacyF64,
+  store,
+  wait,
+} from '#atomics';
 import { oops } from '../base/assert.ts';
 import { Oops, VmError } from '../base/errors.ts';
 import { MAX_CPUS } from '../base/limits.ts';
@@ -28,6 +42,7 @@ import {
   H_STALL_MS,
 } from './control.layout.ts';
 
+const POLLED = 'a poll: a thread may notice the poison a few calls later';
 const STATISTIC = 'a statistic: one writer, and a reader may see it late';
 
 export class Cpu {
@@ -86,7 +101,7 @@ export class Cpu {
 
   /** Throws if some cpu has found a broken rule. */
   checkAlive(): void {
-    const poison = peek(this.words, H_POISON);
+    const poison = peekRacy(this.words, H_POISON, POLLED);
     if (poison !== 0) oops('machine', `poisoned by cpu ${poison - 1} after a broken rule; close it`);
   }
 }

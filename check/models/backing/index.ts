@@ -2,6 +2,8 @@
 import {
   BusError,
   type DesignName,
+  MAP_ANONYMOUS,
+  MAP_FIXED,
   MAP_FIXED_NOREPLACE,
   MAP_PRIVATE,
   MAP_SHARED,
@@ -11,7 +13,7 @@ import {
   registerBacking,
   type Space,
 } from '../../../src/index.ts';
-import { add, fillData } from '../../../src/sync/atomics.checked.ts';
+import { add, fillData, load, notify, store, wait } from '../../../src/sync/atomics.checked.ts';
 import type { Model } from '../../model.ts';
 import {
   audit,
@@ -38,6 +40,8 @@ export interface FileWorld extends World {
 }
 /** How often the file was read; a read is also a place where the schedule may change. */
 const READS = 0;
+/** Not 0 when the silent one may answer. */
+const ANSWER = 1;
 const ELSEWHERE: number = BASE + 0x1000_0000;
 
 let io: Int32Array | undefined;
@@ -49,6 +53,22 @@ registerBacking('counted', (options) => {
     read(position, targets) {
       if (io === undefined) throw new Error('no model has said where to count');
       if (add(io, READS, 1) < failures) throw new Error('the disk is on fire');
+      targets.forEach((target, i) => {
+        fillData(target, 0, target.length, byteOf(file, position / P + i));
+      });
+      return targets.length * P;
+    },
+    close() {},
+  };
+});
+
+/** Says nothing until somebody lets it; what it reads then is the models' file. */
+registerBacking('silent', (options) => {
+  const { file } = options as { readonly file: number };
+  return {
+    read(position, targets) {
+      if (io === undefined) throw new Error('no model has said where to wait');
+      while (load(io, ANSWER) === 0) wait(io, ANSWER, 0, Number.POSITIVE_INFINITY);
       targets.forEach((target, i) => {
         fillData(target, 0, target.length, byteOf(file, position / P + i));
       });
@@ -75,7 +95,7 @@ const counting = (world: FileWorld): Hands => {
 };
 
 const describe = (world: FileWorld, buffer: number, byte: number): string | undefined =>
-  buffer === 2 ? 'reads of the file' : describeWorld(world, buffer, byte);
+  buffer === 2 ? (byte === ANSWER * 4 ? 'leave to answer' : 'reads of the file') : describeWorld(world, buffer, byte);
 
 function mapFile(
   space: Space,
@@ -228,6 +248,47 @@ export const readMunmapRemapUnder = (design: DesignName, name: string): Model<Fi
     outcomes: ['["old",true]', '["new",true]', '["SEGV_MAPERR",true]'],
   });
 const readMunmapRemap = readMunmapRemapUnder('rcu', 'read-munmap-remap');
+
+/** Under a design (H6). */
+export const silentUnder = (design: DesignName, name: string): Model<FileWorld> =>
+  machineModel<FileWorld>({
+    name,
+    title: 'munmap, MAP_FIXED and mmap elsewhere while two faults sleep in reads that are not answered',
+    invariant: 'H6, H11: the calls return although the reads do not; an answer that comes later installs nothing',
+    preemptions: 1,
+    setup: () =>
+      fileWorld(({ machine, space }) => {
+        mapFile(space, machine.createFile('silent', { file: 1 }, P), BASE, 1, MAP_PRIVATE);
+        mapFile(space, machine.createFile('silent', { file: 3 }, P), ELSEWHERE, 1, MAP_PRIVATE);
+      }, design),
+    describe,
+    threads: [
+      { name: 'unmapped', prepare: counting, run: ({ space }: Hands) => look(space, BASE) },
+      { name: 'replaced', prepare: counting, run: ({ space }: Hands) => look(space, ELSEWHERE) },
+      {
+        name: 'mapper',
+        prepare: (world) => ({ ...counting(world), io: world.io }),
+        run: ({ space, io: words }: Hands & { io: Int32Array }) => {
+          space.munmap(BASE, P);
+          space.mmap({ addr: ELSEWHERE, length: P, prot: RW, flags: MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED });
+          mapAnon(space, BASE + 8 * P, 1);
+          const seen = [put(space, BASE + 8 * P, 5), put(space, ELSEWHERE, 6)];
+          store(words, ANSWER, 1);
+          notify(words, ANSWER, Number.POSITIVE_INFINITY);
+          return seen;
+        },
+      },
+    ],
+    check({ shared }) {
+      audit(shared);
+      const { space } = hands(shared);
+      const seen = [look(space, BASE), look(space, ELSEWHERE), look(space, BASE + 8 * P)];
+      if (seen.join() !== 'SEGV_MAPERR,6,5') throw new Error(`afterwards there are ${seen.join(', ')}`);
+    },
+    // The second may have found the new mapping before it was written.
+    outcomes: ['["SEGV_MAPERR",6,["ok","ok"]]', '["SEGV_MAPERR",0,["ok","ok"]]'],
+  });
+const readSilent = silentUnder('rcu', 'read-silent');
 
 const orBus = (space: Space, at: number): boolean | string => {
   try {
@@ -399,6 +460,7 @@ export const backingModels = [
   readMunmap,
   readTwoMunmap,
   readMunmapRemap,
+  readSilent,
   readError,
   reclaimFault,
   reclaimReuse,

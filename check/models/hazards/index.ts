@@ -11,8 +11,8 @@ import { writeLock, writeUnlock } from '../../../src/sync/rwsem.ts';
 import { defineModel, type Model, type ThreadContext } from '../../model.ts';
 import { describeRbTree, describeRbValue, RbTree } from '../../wrong/rbtree.ts';
 import { vmaRefProtocol } from '../../wrong/vma-ref.ts';
-import { readMunmapRemapUnder } from '../backing/index.ts';
-import { mprotectFaultUnder } from '../space/index.ts';
+import { readMunmapRemapUnder, silentUnder } from '../backing/index.ts';
+import { fixedFileUnder, mprotectFaultUnder } from '../space/index.ts';
 import {
   ANON,
   BASE,
@@ -109,7 +109,7 @@ const h11 = (design: DesignName, name: string): Model<World> =>
     name,
     title: `H11: one thread holds mmap_lock for writing throughout; another one faults, with and without I/O, under ${design}`,
     invariant: 'no fault ever takes mmap_lock',
-    preemptions: 2,
+    preemptions: 3,
     setup: () =>
       makeWorld({ design }, ({ machine, space }) => {
         mapAnon(space, BASE, 2);
@@ -157,7 +157,7 @@ const h12 = (design: DesignName, name: string): Model<World> =>
     name,
     title: `H12: a fault on a file, under ${design}, with lockdep's sentinel on`,
     invariant: 'I25: no I/O and no wait for memory under mmap_lock',
-    preemptions: 1,
+    preemptions: 2,
     setup: () =>
       makeWorld({ design }, ({ machine, space }) => {
         const file = machine.attachFile(makeFile(machine, 1, 2));
@@ -184,14 +184,20 @@ const h12 = (design: DesignName, name: string): Model<World> =>
     outcomes: ['[true,true]'],
   });
 
-/** A row of the table: what was feared, the part that answers it, and the two scenarios by name. */
+/** One thing that may happen: the design under which it goes wrong, and the one under which it does not, each with its model. */
+export interface Scenario {
+  readonly what: string;
+  readonly found: { readonly design: string; readonly model: string };
+  readonly holds: { readonly design: string; readonly model: string };
+}
+
+/** A row of the table: what was feared, the part that answers it, and what can be run; the first is the row's own. */
 export interface Hazard {
   readonly id: string;
   readonly title: string;
   readonly answer: string;
-  readonly found?: { readonly design: string; readonly model: string };
-  readonly holds?: { readonly design: string; readonly model: string };
-  /** What is missing, where there is no scenario yet. */
+  readonly scenarios: readonly Scenario[];
+  /** What is still missing, or all of it where there is no scenario yet. */
   readonly open?: string;
 }
 
@@ -200,96 +206,144 @@ export const rows: readonly Hazard[] = [
     id: 'H1',
     title: 'A fault in our own code, or in a callback of ours, while its thread holds the lock that faults need',
     answer: 'an Oops with both stacks at once',
+    scenarios: [],
     open: 'the design `mmap-sem-blocking`, under which it hangs (the Oops of the default is in test/api)',
   },
   {
     id: 'H2',
     title: 'A look-up without a lock in a tree that rotates misses what is there',
     answer: 'an RCU B-tree: a change is one store of the root',
-    found: { design: 'rbtree', model: 'h2-rbtree' },
-    holds: { design: 'btree', model: 'h2-btree' },
+    scenarios: [
+      {
+        what: 'a look-up while another range is inserted',
+        found: { design: 'rbtree', model: 'h2-rbtree' },
+        holds: { design: 'btree', model: 'h2-btree' },
+      },
+    ],
   },
   {
     id: 'H3',
     title:
       'A fault against the split, merge or replacement of its mapping: a spurious SEGV, or a page with the old rights',
     answer: 'immutable VMAs, `detached`, a second look under the leaf lock',
-    found: { design: 'vma-ref', model: 'h3-vma-ref' },
-    holds: { design: 'rcu', model: 'h3-rcu' },
+    scenarios: [
+      {
+        what: 'a fault in the half that mprotect splits off',
+        found: { design: 'vma-ref', model: 'h3-vma-ref' },
+        holds: { design: 'rcu', model: 'h3-rcu' },
+      },
+      {
+        what: 'MAP_FIXED of a file against the first write',
+        found: { design: 'vma-ref', model: 'h3-fixed-vma-ref' },
+        holds: { design: 'rcu', model: 'h3-fixed-rcu' },
+      },
+    ],
+    open: 'mremap does not exist yet',
   },
   {
     id: 'H4',
     title: 'Stack growth without mmap_lock: overlap with a neighbour, a zapped page',
     answer: 'growth under the tree lock',
+    scenarios: [],
     open: 'stacks do not grow yet',
   },
   {
     id: 'H5',
     title: 'File systems called under mmap_lock, and freeze: lock order',
     answer: 'callbacks hold no lock of the memory manager',
+    scenarios: [],
     open: 'no freeze yet',
   },
   {
     id: 'H6',
     title: 'A mapping vanishes or is replaced while its fault sleeps in I/O: the old page appears in the new mapping',
     answer: 'a reference for lifetime only, and everything looked at again after the sleep',
-    found: { design: 'vma-ref', model: 'h6-vma-ref' },
-    holds: { design: 'rcu', model: 'h6-rcu' },
+    scenarios: [
+      {
+        what: 'munmap, and mmap of another file at the same place',
+        found: { design: 'vma-ref', model: 'h6-vma-ref' },
+        holds: { design: 'rcu', model: 'h6-rcu' },
+      },
+      {
+        what: 'a file that does not answer: munmap, MAP_FIXED and mmap meanwhile',
+        found: { design: 'mmap-sem', model: 'h6-silent-mmap-sem' },
+        holds: { design: 'rcu', model: 'h6-silent-rcu' },
+      },
+    ],
+    open: 'the design `srcu`',
   },
   {
     id: 'H7',
     title: 'Retry only in the fault handler: pins, populate and copies cannot',
     answer: 'the restart is inside the fault protocol',
+    scenarios: [],
     open: 'no pins and no populate yet',
   },
   {
     id: 'H8',
     title: 'Reference counts cannot decide whether a write fault copies',
     answer: 'an exclusive flag; pins keep it',
+    scenarios: [],
     open: 'no fork and no pins yet',
   },
   {
     id: 'H9',
     title: 'A write through a stale translation after the page was cleaned and its reverse map removed',
     answer: 'dirty at the zap; reverse map pending until the flush',
+    scenarios: [],
     open: 'no shared file writes yet',
   },
   {
     id: 'H10',
     title: 'A pinned page dirtied after its file was truncated or frozen',
     answer: 'unpin dirties under the page lock',
+    scenarios: [],
     open: 'no pins yet',
   },
   {
     id: 'H11',
     title: 'Faults walk a B-tree under RCU and never take mmap_lock, not even after I/O',
     answer: 'the default design',
-    found: { design: 'mmap-sem', model: 'h11-mmap-sem' },
-    holds: { design: 'rcu', model: 'h11-rcu' },
+    scenarios: [
+      {
+        what: 'faults with and without I/O while mmap_lock is held for writing',
+        found: { design: 'mmap-sem', model: 'h11-mmap-sem' },
+        holds: { design: 'rcu', model: 'h11-rcu' },
+      },
+    ],
   },
   {
     id: 'H12',
     title: 'I/O and waits for memory under mmap_lock',
     answer: 'none, and a sentinel that says so',
-    found: { design: 'mmap-sem', model: 'h12-mmap-sem' },
-    holds: { design: 'rcu', model: 'h12-rcu' },
+    scenarios: [
+      {
+        what: 'a fault on a file',
+        found: { design: 'mmap-sem', model: 'h12-mmap-sem' },
+        holds: { design: 'rcu', model: 'h12-rcu' },
+      },
+    ],
+    open: 'the design `sem-no-io`, and the tree lock as a semaphore',
   },
   {
     id: 'H13',
     title: 'read and write of a file take its locks before mmap_lock, faults after it',
     answer: 'copies fault with no file lock held; the invalidate lock',
+    scenarios: [],
     open: 'no file.read and file.write yet',
   },
   {
     id: 'H14',
     title: 'Users of pins that relied on mmap_lock around them',
     answer: 'a pin is valid per page; the layout has a sequence',
+    scenarios: [],
     open: 'no pins yet',
   },
   {
     id: 'H15',
     title: 'What a file system may rely on when a page is written through a mapping',
     answer: 'page_mkwrite before the first write',
+    scenarios: [],
     open: 'no shared file writes yet',
   },
 ];
@@ -301,8 +355,12 @@ export const models = [
   btree,
   h3(wrong('vma-ref'), 'h3-vma-ref'),
   h3('rcu', 'h3-rcu'),
+  fixedFileUnder(wrong('vma-ref'), 'h3-fixed-vma-ref'),
+  fixedFileUnder('rcu', 'h3-fixed-rcu'),
   readMunmapRemapUnder(wrong('vma-ref'), 'h6-vma-ref'),
   readMunmapRemapUnder('rcu', 'h6-rcu'),
+  silentUnder('mmap-sem', 'h6-silent-mmap-sem'),
+  silentUnder('rcu', 'h6-silent-rcu'),
   h11('mmap-sem', 'h11-mmap-sem'),
   h11('rcu', 'h11-rcu'),
   h12('mmap-sem', 'h12-mmap-sem'),

@@ -212,36 +212,39 @@ const fixedWrite = machineModel<World>({
   outcomes: ['[0,"old"]', '[0,7]'],
 });
 
-const fixedFile = machineModel<World & { readonly file: FileHandle }>({
-  name: 'fixed-file',
-  title: 'MAP_FIXED of a file over untouched memory against the first write to it',
-  invariant: 'I5: no page of the old mapping under the new one: where nobody wrote, the bytes are the file’s',
-  preemptions: 3,
-  setup: () =>
-    makeWorld({}, ({ machine, space }) => {
-      mapAnon(space, P0, 3);
-      space.store32(P1, 1);
-      return { file: makeFile(machine, 1, 4) };
-    }),
-  threads: [
-    {
-      name: 'map',
-      prepare: (world) => {
-        const all = hands(world);
-        return { ...all, file: all.machine.attachFile(world.file) };
+/** Under a design (H3). */
+export const fixedFileUnder = (design: DesignName, name: string): Model<World & { readonly file: FileHandle }> =>
+  machineModel<World & { readonly file: FileHandle }>({
+    name,
+    title: 'MAP_FIXED of a file over untouched memory against the first write to it',
+    invariant: 'I5: no page of the old mapping under the new one: where nobody wrote, the bytes are the file’s',
+    preemptions: 3,
+    setup: () =>
+      makeWorld({ design }, ({ machine, space }) => {
+        mapAnon(space, P0, 3);
+        space.store32(P1, 1);
+        return { file: makeFile(machine, 1, 4) };
+      }),
+    threads: [
+      {
+        name: 'map',
+        prepare: (world) => {
+          const all = hands(world);
+          return { ...all, file: all.machine.attachFile(world.file) };
+        },
+        run: ({ space, file }: Hands & { file: MappedFile }) => {
+          space.mmap({ addr: P0, length: P, prot: RW, flags: MAP_PRIVATE | MAP_FIXED, file, offset: 0 });
+          return look(space, P0 + 8) === wordOf(1, 0);
+        },
       },
-      run: ({ space, file }: Hands & { file: MappedFile }) => {
-        space.mmap({ addr: P0, length: P, prot: RW, flags: MAP_PRIVATE | MAP_FIXED, file, offset: 0 });
-        return look(space, P0 + 8) === wordOf(1, 0);
-      },
+      { name: 'fault', prepare: hands, run: ({ space }: Hands) => put(space, P0, 5) },
+    ],
+    check({ shared }) {
+      audit(shared);
     },
-    { name: 'fault', prepare: hands, run: ({ space }: Hands) => put(space, P0, 5) },
-  ],
-  check({ shared }) {
-    audit(shared);
-  },
-  outcomes: ['[true,"ok"]'],
-});
+    outcomes: ['[true,"ok"]'],
+  });
+const fixedFile = fixedFileUnder('rcu', 'fixed-file');
 
 const mprotectWriter = machineModel<World>({
   name: 'mprotect-writer',

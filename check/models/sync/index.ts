@@ -194,7 +194,8 @@ const refcount = machineModel<World>({
   name: 'refcount',
   title: 'increment unless zero, then put, against the put of the last reference, with a second look-up',
   invariant: 'a count that has been 0 never rises; the record is freed once; the calls are linearizable',
-  preemptions: 7,
+  preemptions: 4,
+  longPreemptions: 6,
   setup: () => {
     const world = empty();
     new Int32Array(world.machine.control)[REFS] = 1;
@@ -210,8 +211,8 @@ const refcount = machineModel<World>({
     const why = linearizable(history, {
       initial: 1,
       apply: (count: number, { name }) => {
-        if (name === 'get') return count > 0 ? [count + 1, true] : [0, false];
-        return [count - 1, count === 1];
+        if (name === 'get') return [count > 0 ? [count + 1, true] : [0, false]];
+        return [[count - 1, count === 1]];
       },
       key: String,
     });
