@@ -48,7 +48,7 @@ await build({
     { in: 'check/report.ts', out: 'report' },
   ],
   outdir: dir,
-  external: ['node:*', '../transform/*', 'acorn', 'magic-string'],
+  external: ['node:*', '../transform/*', 'acorn'],
 });
 const { check, replay } = await import(join(dir, 'explore.js'));
 const { formatSchedule, parseSchedule } = await import(join(dir, 'schedule.js'));

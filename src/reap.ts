@@ -23,6 +23,7 @@ import { ptePfn } from './paging/pte.ts';
 import { INTENT_EXIT, INTENT_NONE, INTENT_PROTECT, INTENT_UNMAP, type Intent, readIntent } from './space/intent.ts';
 import { type Kernel, RETIRE_FRAME, RETIRE_NODE, RETIRE_RMAP, RETIRE_TABLE } from './space/kernel.ts';
 import { lockTree, rootOf, settleLayout, unlockTree } from './space/layout.ts';
+import { announceReplaced } from './space/map.ts';
 import { exitMm, exitMmLocked, forEachMm, forEveryMm, isExiting, leaveMm } from './space/mm.ts';
 import { protectLocked } from './space/protect.ts';
 import { unmapLocked } from './space/unmap.ts';
@@ -204,6 +205,7 @@ function redo(k: Kernel, { kind, mm, start, end, prot, vma }: Intent): void {
   if (kind === INTENT_UNMAP) {
     const done = vma !== 0 && k.tree.find(rootOf(k, mm), start) === vma;
     if (!done) unmapLocked(k, mm, start, end);
+    if (vma !== 0) announceReplaced(k, mm);
   } else if (kind === INTENT_PROTECT) {
     if (k.tree.firstHole(rootOf(k, mm), start, end) < 0) protectLocked(k, mm, start, end, prot);
   } else if (kind === INTENT_EXIT && isExiting(k, mm, prot)) {

@@ -27,8 +27,8 @@ const publishedFirst: Mutant['edits'] = [
   },
   {
     file: 'src/space/map.ts',
-    find: '  notify(k.words, mm + MM_ROOT',
-    replace: '  zapRange(k, mm, start, end);\n  notify(k.words, mm + MM_ROOT',
+    find: '  announceReplaced(k, mm);\n  clearIntent',
+    replace: '  zapRange(k, mm, start, end);\n  announceReplaced(k, mm);\n  clearIntent',
   },
 ];
 const protectNoBump: Mutant['edits'] = [
@@ -121,7 +121,11 @@ export const spaceMutants: readonly Mutant[] = [
     model: 'fixed-fault',
     why: 'Faults that wait for the new mapping are not woken when it is there.',
     edits: [
-      { file: 'src/space/map.ts', find: '  notify(k.words, mm + MM_ROOT, Number.POSITIVE_INFINITY);', replace: '  ' },
+      {
+        file: 'src/space/map.ts',
+        find: '  notify(k.words, mm + MM_REPLACED, Number.POSITIVE_INFINITY);',
+        replace: '  ',
+      },
     ],
     fails: /nobody can go on but by a time limit/,
   },
@@ -131,6 +135,27 @@ export const spaceMutants: readonly Mutant[] = [
     why: 'A fault on the old VMA commits after the zap: an old page under the new VMA.',
     edits: detachedNotChecked,
     fails: /not among those|frame \d+ is|a PTE/,
+  },
+  {
+    id: 'fixed-then-mmap/sleeps-on-root',
+    model: 'fixed-then-mmap',
+    why: 'The fault sleeps on the root, outside its section: a root that is used again looks as if nothing had happened.',
+    edits: [
+      { file: 'src/space/map.ts', find: 'notify(k.words, mm + MM_REPLACED', replace: 'notify(k.words, mm + 16' },
+      {
+        file: 'src/fault/faulter.ts',
+        find: 'wait(k.words, mm + MM_REPLACED, seen, REMAP_WAIT_MS)',
+        replace: 'wait(k.words, mm + 16, root, REMAP_WAIT_MS)',
+      },
+    ],
+    fails: /a wake-up was lost/,
+  },
+  {
+    id: 'fixed-then-mmap/no-second-look',
+    model: 'fixed-then-mmap',
+    why: 'The count is read when the replacement may be over already, and the root is not looked at again.',
+    edits: [{ file: 'src/fault/faulter.ts', find: '    if (rootOf(k, mm) !== root) return;\n', replace: '' }],
+    fails: /a wake-up was lost/,
   },
   {
     id: 'fixed-write/published-first',

@@ -2,16 +2,17 @@
  * The fault: one entry for accesses, copies, populate and (later) pins. Tries without sleeping; when it must sleep it keeps only
  * what the protocol lets it keep, and starts again from the look-up, counting why (I4).
  */
-import { now, pause, wait } from '#atomics';
+import { load, now, pause, wait } from '#atomics';
 import { pageUnlock } from '../backing/page-lock.ts';
 import type { MappingRef, MmRef, PageRef, Pfn, VmaRef, Vpn } from '../base/brands.ts';
 import { NONE } from '../base/brands.ts';
 import { BusError, SegmentationFault, VmError } from '../base/errors.ts';
 import { PAGE_SIZE } from '../base/limits.ts';
 import { MAX_OPTIMISTIC_RESTARTS } from '../base/tunables.ts';
-import { MM_ROOT } from '../paging/mm.layout.ts';
+import { MM_REPLACED } from '../paging/mm.layout.ts';
 import type { View } from '../paging/view.ts';
 import type { Kernel } from '../space/kernel.ts';
+import { rootOf } from '../space/layout.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { attempt } from './attempt.ts';
 import {
@@ -148,10 +149,16 @@ export class Faulter {
     throw new SegmentationFault(outcome === ACCERR ? 'SEGV_ACCERR' : 'SEGV_MAPERR', access, address);
   }
 
+  /**
+   * Until MAP_FIXED has published what replaces the mapping. Its count rises behind the root: if the root is still the one in which
+   * the mapping was found, the rise is yet to come. Inside the section the root cannot be one that was used again; outside it can.
+   */
   private _waitForRemap(): void {
     const { k, mm, root } = this;
+    const seen = load(k.words, mm + MM_REPLACED); // before the second look at the root; pairs with announceReplaced
+    if (rootOf(k, mm) !== root) return;
     k.rcu.outside(() => {
-      if (k.cpu.canBlock) wait(k.words, mm + MM_ROOT, root, REMAP_WAIT_MS);
+      if (k.cpu.canBlock) wait(k.words, mm + MM_REPLACED, seen, REMAP_WAIT_MS);
       else pause();
     });
   }

@@ -12,6 +12,8 @@ export const MM_STATE = 0;
 export const MM_SERIAL = 1;
 /** Root of the VMA tree. Published by one store under the tree lock; read with Atomics by everybody. */
 export const MM_ROOT = 16;
+/** Counts replacements by MAP_FIXED, each after its root is published: what faults sleep on that wait for one. */
+export const MM_REPLACED = 17;
 export const MM_TREE_LOCK = 32;
 export const MM_MMAP_LOCK = 48;
 /** Bumped after translations were made stale and before what they reach is reused. */

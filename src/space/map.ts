@@ -1,9 +1,9 @@
 /** mmap(2): anonymous and file, private and shared, hint, MAP_FIXED, MAP_FIXED_NOREPLACE, top-down gap search, limits. */
-import { notify, peek, peekF64 } from '#atomics';
+import { add, notify, peek, peekF64 } from '#atomics';
 import type { MappingRef, MmRef, NodeRef, VmaRef, Vpn } from '../base/brands.ts';
 import { VmError } from '../base/errors.ts';
 import { MAX_MAP_COUNT, MIN_VPN, PAGE_SIZE, SMALL_VPN_LIMIT, VPN_LIMIT } from '../base/limits.ts';
-import { MM_LIMIT_PAGES, MM_MAP_COUNT, MM_MAPPED_PAGES, MM_MMAP_LOCK, MM_ROOT } from '../paging/mm.layout.ts';
+import { MM_LIMIT_PAGES, MM_MAP_COUNT, MM_MAPPED_PAGES, MM_MMAP_LOCK, MM_REPLACED } from '../paging/mm.layout.ts';
 import { writeLock, writeUnlock } from '../sync/rwsem.ts';
 import { COUNTER } from '../trace/counters.ts';
 import type { LayoutPlan } from '../vma/plan.ts';
@@ -103,8 +103,14 @@ function mapOver(k: Kernel, mm: MmRef, props: VmaProps): void {
   } finally {
     unlockTree(k, mm);
   }
-  notify(k.words, mm + MM_ROOT, Number.POSITIVE_INFINITY); // faults that wait for the new mapping sleep on the root
+  announceReplaced(k, mm);
   clearIntent(k.cpu);
+}
+
+/** After the root is published: faults that met the old mapping on its way out look again. Not on the root: it may look the same again. */
+export function announceReplaced(k: Kernel, mm: MmRef): void {
+  add(k.words, mm + MM_REPLACED, 1); // pairs with the load in Faulter._waitForRemap
+  notify(k.words, mm + MM_REPLACED, Number.POSITIVE_INFINITY);
 }
 
 function planOver(

@@ -178,6 +178,39 @@ const fixedFault = machineModel<World>({
   outcomes: ['[0,[1,1]]', '[0,[1,0]]', '[0,[0,0]]'],
 });
 
+const fixedThenMmap = machineModel<World>({
+  name: 'fixed-then-mmap',
+  title:
+    'MAP_FIXED, and at once another mmap, which uses the first root again, against a fault that waits for the first',
+  invariant:
+    'H6: a fault that waits for the end of a replacement is woken by it, also if the root looks the same again',
+  preemptions: 3,
+  setup: () =>
+    makeWorld({}, ({ space }) => {
+      mapAnon(space, P1, 1);
+      mapAnon(space, BASE + 6 * P, 1);
+      space.store32(P1, 1);
+      return {};
+    }),
+  threads: [
+    {
+      name: 'map',
+      prepare: hands,
+      run: ({ space }: Hands) => {
+        space.munmap(BASE + 6 * P, P); // so that the root of before is free
+        space.mmap({ addr: P1, length: P, prot: RW, flags: ANON | MAP_FIXED });
+        mapAnon(space, BASE + 8 * P, 1);
+        return 0;
+      },
+    },
+    { name: 'fault', prepare: hands, run: ({ space }: Hands) => put(space, P1 + 4, 7) },
+  ],
+  check({ shared }) {
+    audit(shared);
+  },
+  outcomes: ['[0,"ok"]'],
+});
+
 const fixedWrite = machineModel<World>({
   name: 'fixed-write',
   title: 'MAP_FIXED over a written page against a writer that uses the new mapping as soon as it is there',
@@ -870,6 +903,7 @@ export const spaceModels: readonly Model<never>[] = [
   munmapTwoFaults,
   munmapRemapFault,
   fixedFault,
+  fixedThenMmap,
   fixedWrite,
   fixedFile,
   mprotectWriter,
