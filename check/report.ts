@@ -164,7 +164,8 @@ export function renderReplay(replayed: Replayed, options: RenderOptions = {}): s
   const { failure } = ended;
   if (failure !== undefined) {
     lines.push('');
-    lines.push(`${FAILURE_NAMES[failure.kind]}: ${withoutChecker(failure.text)}`);
+    const name = FAILURE_NAMES[failure.kind] as string;
+    lines.push(`${failure.text.startsWith(name) ? '' : `${name}: `}${withoutChecker(failure.text)}`);
     if (failure.kind === 4) lines.push(...raceStacks(replayed));
   } else lines.push('', `no failure; results ${ended.outcome}`);
   return lines.join('\n');

@@ -57,6 +57,31 @@ describe('a module of a user', async () => {
     expect(text).toMatch(/replay: again/);
   });
 
+  it('may declare words whose accesses are meant to race; their reads may be old', async () => {
+    const model = (racy: string): string => `export const models = [{
+      name: 'flag', title: 't', invariant: 'i', preemptions: 1, ${racy}
+      setup: () => ({ words: new Int32Array(new SharedArrayBuffer(8)) }),
+      threads: [
+        { name: 'writer', run({ words }) { words[0] = 1; Atomics.store(words, 1, 1); } },
+        { name: 'reader', run({ words }) { const seen = words[0]; return [Atomics.load(words, 1), seen]; } },
+      ],
+    }];`;
+    const named = (name: string, racy: string) => ({ url: write(name, model(racy)), name: 'flag', transform: true });
+    const racing = await check(named('unsaid.mjs', ''), { jobs: 1 });
+    expect(racing.failure?.text).toMatch(/data race on buffer 0 \+0/);
+    const said = await check(named('said.mjs', "racy: () => [[0, 0, 4, 'a hint']],"), { jobs: 1 });
+    expect(said.failure?.text).toBe(undefined);
+    // The last is the old value: the flag is set, and the read before it did not see the write.
+    expect(said.outcomes.map(([outcome]) => outcome)).toEqual([
+      '[null,[0,0]]',
+      '[null,[0,1]]',
+      '[null,[1,0]]',
+      '[null,[1,1]]',
+    ]);
+    const elsewhere = await check(named('elsewhere.mjs', "racy: () => [[0, 4, 8, 'a hint']],"), { jobs: 1 });
+    expect(elsewhere.failure?.text).toMatch(/data race on buffer 0 \+0/);
+  });
+
   it('holds with Atomics', async () => {
     const source = { url: write('atomic.mjs', counter('Atomics.add(words, 0, 1)')), name: 'counter', transform: true };
     expect((await check(source, { jobs: 1 })).verdict).toBe('exhausted');
