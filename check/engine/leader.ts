@@ -6,8 +6,9 @@
  * on, and that the next one in turn follows when it cannot. Every execution finds its own further deviations behind its last
  * one, so each schedule is run once. What is left out, and why nothing is lost by it, is in README.md.
  */
-import type { End, Model, ThreadContext } from '../model.ts';
+import type { End, Model } from '../model.ts';
 import { isPromise, ModelError } from '../validate.ts';
+import { type Actor, textOf } from './actor.ts';
 import {
   B_ASLEEP,
   B_CHANCE,
@@ -53,11 +54,8 @@ import {
   FAILURE_NONE,
   FAILURE_OUTCOME,
   FAILURE_SCRIPT,
-  FAILURE_THROWN,
   KILL,
   MAX_THREADS,
-  MODE_ABORT,
-  MODE_RUN,
   MODE_TRACK,
   NEVER,
   OLDER,
@@ -69,7 +67,6 @@ import {
   SCRIPT,
   SCRIPT_ENTRIES,
   STATUS_DEAD,
-  STATUS_DONE,
   STATUS_READY,
   STRATEGY_PCT,
   STRATEGY_SCRIPT,
@@ -88,114 +85,14 @@ import {
   WHAT_WRITE,
 } from './board.ts';
 import { clearClocks } from './clocks.ts';
-import type { Recorded } from './recorder.ts';
 import { numberLocation, Region, type RegionMemory } from './regions.ts';
-import { Aborted, Killed, type Scheduler } from './scheduler.ts';
+import type { Scheduler } from './scheduler.ts';
 
 export const NOT_DETERMINISTIC =
   'the same schedule ran in two ways: a model must not depend on Math.random, Date, or what an earlier execution left in variables';
 
 /* The host's own: the transform replaces the thread's. */
 const { set: setBytes, slice: sliceBytes } = Uint8Array.prototype;
-
-/** A thread of the model in its Worker. */
-export class Actor {
-  readonly scheduler: Scheduler;
-  readonly model: Model<unknown>;
-  readonly shared: unknown;
-  /** Called with what was recorded, when a recorded execution has ended for this thread. */
-  onRecorded: (recorded: Recorded[]) => void = () => undefined;
-  private readonly _me: number;
-  private readonly _results: Uint16Array;
-  private readonly _context: ThreadContext;
-  private _local: unknown;
-
-  constructor(scheduler: Scheduler, memory: BoardMemory, model: Model<unknown>, shared: unknown) {
-    this.scheduler = scheduler;
-    this.model = model;
-    this.shared = shared;
-    this._me = scheduler.me;
-    this._results = new Uint16Array(memory.text, this._me * RESULT_BYTES, RESULT_BYTES / 2);
-    this._context = {
-      thread: scheduler.me,
-      now: () => scheduler.time(),
-      join: (name) => scheduler.join(name),
-      yield: () => scheduler.yieldPoint(),
-    };
-  }
-
-  prepare(): void {
-    this._local = this.model.threads[this._me]?.prepare?.(this.shared) ?? this.shared;
-  }
-
-  /** The last thread that has prepared lets the execution begin. True if all ended in this very call. */
-  start(): boolean {
-    const { scheduler } = this;
-    scheduler.setMode(MODE_RUN);
-    let next: number;
-    try {
-      next = scheduler.start();
-    } catch (error) {
-      if (!(error instanceof Aborted)) throw error;
-      return this._unwound();
-    }
-    if (next === this._me) return this.run();
-    scheduler.command(next, COMMAND_RUN);
-    return false;
-  }
-
-  /** Runs the thread to its end. True if the execution is over and nobody else has the turn. */
-  run(): boolean {
-    const { scheduler, model } = this;
-    let status = STATUS_DONE;
-    scheduler.begin();
-    // It will tell when others have already gone on: counted while they wait.
-    scheduler.board[B_RECORDINGS] = (scheduler.board[B_RECORDINGS] as number) + 1;
-    try {
-      const result = model.threads[this._me]?.run(this._local, this._context);
-      if (scheduler.dead) throw new Killed(); // what it caught was its own death
-      this._store(result);
-    } catch (error) {
-      if (error instanceof Aborted || scheduler.mode === MODE_ABORT) return this._unwound();
-      if (error instanceof Killed || scheduler.dead) status = STATUS_DEAD;
-      else {
-        scheduler.note(FAILURE_THROWN, textOf(error));
-        return this._unwound();
-      }
-    }
-    try {
-      const over = scheduler.ended(status);
-      this._tell();
-      return over;
-    } catch (error) {
-      if (!(error instanceof Aborted)) throw error;
-      return this._unwound();
-    }
-  }
-
-  private _unwound(): boolean {
-    this._tell();
-    return this.scheduler.unwound();
-  }
-
-  private _tell(): void {
-    const { board, recorder } = this.scheduler;
-    if (board[B_RECORDING] === 1) this.onRecorded(recorder.recorded);
-  }
-
-  private _store(result: unknown): void {
-    if (isPromise(result)) throw new Error('run returned a promise: a checked thread is one synchronous call');
-    const text = JSON.stringify(result) ?? 'null';
-    if (text.length > RESULT_BYTES / 2)
-      throw new Error(`a result of ${text.length} characters: ${RESULT_BYTES / 2} are possible`);
-    for (let i = 0; i < text.length; i++) this._results[i] = text.charCodeAt(i);
-    this.scheduler.board[threadAt(this._me) + T_RESULT] = text.length;
-  }
-}
-
-export function textOf(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? `${error.name}: ${error.message}`) : String(error);
-}
 
 /** Mark of a place where the running thread could not go on. */
 const FREELY = -2;

@@ -94,6 +94,7 @@ import { History } from './history.ts';
 import { Recorder } from './recorder.ts';
 import { markDirty, numberLocation, Region, type RegionMemory } from './regions.ts';
 import { SpinWatch } from './spin.ts';
+import { heldText, standing } from './standing.ts';
 
 /** Unwinds a thread whose execution is given up. */
 export class Aborted extends Error {}
@@ -714,36 +715,18 @@ export class Scheduler {
     );
   }
 
-  /** What each thread waits for, one line each; `@123` is a byte address, for the report to name. */
+  /** What each thread waits for. */
   standing(): string {
-    const board = this.board;
-    const lines: string[] = [];
-    for (let t = 0; t < (board[B_THREADS] as number); t++) {
-      const at = threadAt(t);
-      const name = this.names[t];
-      const status = board[at + T_STATUS];
-      if (status === STATUS_WAITING) {
-        const until = board[at + T_DEADLINE] === -1 ? '' : ', with a time limit';
-        lines.push(`${name} sleeps on @${board[at + T_WAIT]} ${this._held(board[at + T_WAIT] as number)}${until}`);
-      } else if (status === STATUS_PAUSED) lines.push(`${name} spins on @${board[at + T_KIND]}`);
-      else if (status === STATUS_JOINING)
-        lines.push(`${name} waits for the end of ${this.names[board[at + T_JOIN] as number]}`);
-      else if (status === STATUS_DONE) lines.push(`${name} has ended`);
-      else if (status === STATUS_DEAD) lines.push(`${name} is dead`);
-      else lines.push(`${name} could run`);
-    }
-    return lines.join('\n');
+    return standing(this.board, this.names, (address) => this._held(address));
   }
 
-  /** What the word at an address holds, and by whose hand: for a lock that is its owner. */
+  /** What the word at an address holds, and by whose hand. */
   private _held(address: number): string {
     const region = this._regions.find(({ base, bytes }) => address >= base && address < base + bytes.length);
     if (region === undefined) return '';
     const byte = address - region.base;
-    const [b0 = 0, b1 = 0, b2 = 0, b3 = 0] = [0, 1, 2, 3].map((i) => region.bytes[byte + i]);
-    const value = b0 | (b1 << 8) | (b2 << 16) | (b3 << 24);
     const writer = this._clocks.writerOf(region.numbers[byte >> this._shift] as number);
-    return `(${value}, ${writer === -1 ? 'as in the beginning' : `written last by ${this.names[writer]}`})`;
+    return heldText(region, byte, this.names[writer]);
   }
 
   private _advance(): void {

@@ -3,6 +3,7 @@ import { type MessagePort, parentPort, threadId, workerData } from 'node:worker_
 import type { PortObserver } from '../../src/sync/atomics.checked.ts';
 import type { Model } from '../model.ts';
 import { isPromise, ModelError, modelsOf } from '../validate.ts';
+import { Actor, textOf } from './actor.ts';
 import {
   B_RECORDINGS,
   B_REPORTED,
@@ -15,7 +16,7 @@ import {
   MODE_TRACK,
   makeBoard,
 } from './board.ts';
-import { Actor, type Failure, Leader, NOT_DETERMINISTIC, textOf } from './leader.ts';
+import { type Failure, Leader, NOT_DETERMINISTIC } from './leader.ts';
 import type { Order, Report, ThreadData } from './protocol.ts';
 import type { Recorded } from './recorder.ts';
 import { findBuffers, makeRegions, type RegionMemory } from './regions.ts';

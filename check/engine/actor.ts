@@ -1,0 +1,117 @@
+/** One thread of a model in its Worker: prepares, runs to its end or to its death, and hands the turn on. */
+import type { Model, ThreadContext } from '../model.ts';
+import { isPromise } from '../validate.ts';
+import {
+  B_RECORDING,
+  B_RECORDINGS,
+  type BoardMemory,
+  COMMAND_RUN,
+  FAILURE_THROWN,
+  MODE_ABORT,
+  MODE_RUN,
+  RESULT_BYTES,
+  STATUS_DEAD,
+  STATUS_DONE,
+  T_RESULT,
+  threadAt,
+} from './board.ts';
+import type { Recorded } from './recorder.ts';
+import { Aborted, Killed, type Scheduler } from './scheduler.ts';
+
+export class Actor {
+  readonly scheduler: Scheduler;
+  readonly model: Model<unknown>;
+  readonly shared: unknown;
+  /** Called with what was recorded, when a recorded execution has ended for this thread. */
+  onRecorded: (recorded: Recorded[]) => void = () => undefined;
+  private readonly _me: number;
+  private readonly _results: Uint16Array;
+  private readonly _context: ThreadContext;
+  private _local: unknown;
+
+  constructor(scheduler: Scheduler, memory: BoardMemory, model: Model<unknown>, shared: unknown) {
+    this.scheduler = scheduler;
+    this.model = model;
+    this.shared = shared;
+    this._me = scheduler.me;
+    this._results = new Uint16Array(memory.text, this._me * RESULT_BYTES, RESULT_BYTES / 2);
+    this._context = {
+      thread: scheduler.me,
+      now: () => scheduler.time(),
+      join: (name) => scheduler.join(name),
+      yield: () => scheduler.yieldPoint(),
+    };
+  }
+
+  prepare(): void {
+    this._local = this.model.threads[this._me]?.prepare?.(this.shared) ?? this.shared;
+  }
+
+  /** The last thread that has prepared lets the execution begin. True if all ended in this very call. */
+  start(): boolean {
+    const { scheduler } = this;
+    scheduler.setMode(MODE_RUN);
+    let next: number;
+    try {
+      next = scheduler.start();
+    } catch (error) {
+      if (!(error instanceof Aborted)) throw error;
+      return this._unwound();
+    }
+    if (next === this._me) return this.run();
+    scheduler.command(next, COMMAND_RUN);
+    return false;
+  }
+
+  /** Runs the thread to its end. True if the execution is over and nobody else has the turn. */
+  run(): boolean {
+    const { scheduler, model } = this;
+    let status = STATUS_DONE;
+    scheduler.begin();
+    // It will tell when others have already gone on: counted while they wait.
+    scheduler.board[B_RECORDINGS] = (scheduler.board[B_RECORDINGS] as number) + 1;
+    try {
+      const result = model.threads[this._me]?.run(this._local, this._context);
+      if (scheduler.dead) throw new Killed(); // what it caught was its own death
+      this._store(result);
+    } catch (error) {
+      if (error instanceof Aborted || scheduler.mode === MODE_ABORT) return this._unwound();
+      if (error instanceof Killed || scheduler.dead) status = STATUS_DEAD;
+      else {
+        scheduler.note(FAILURE_THROWN, textOf(error));
+        return this._unwound();
+      }
+    }
+    try {
+      const over = scheduler.ended(status);
+      this._tell();
+      return over;
+    } catch (error) {
+      if (!(error instanceof Aborted)) throw error;
+      return this._unwound();
+    }
+  }
+
+  private _unwound(): boolean {
+    this._tell();
+    return this.scheduler.unwound();
+  }
+
+  private _tell(): void {
+    const { board, recorder } = this.scheduler;
+    if (board[B_RECORDING] === 1) this.onRecorded(recorder.recorded);
+  }
+
+  private _store(result: unknown): void {
+    if (isPromise(result)) throw new Error('run returned a promise: a checked thread is one synchronous call');
+    const text = JSON.stringify(result) ?? 'null';
+    if (text.length > RESULT_BYTES / 2)
+      throw new Error(`a result of ${text.length} characters: ${RESULT_BYTES / 2} are possible`);
+    for (let i = 0; i < text.length; i++) this._results[i] = text.charCodeAt(i);
+    this.scheduler.board[threadAt(this._me) + T_RESULT] = text.length;
+  }
+}
+
+export function textOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? `${error.name}: ${error.message}`) : String(error);
+}
