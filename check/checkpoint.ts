@@ -75,15 +75,19 @@ export function validCheckpoint(value: unknown, source: ModelSource, preemptions
 function isPrefix(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
   const { script, preemptions } = value as Prefix;
+  return isScript(script) && isWhole(preemptions);
+}
+
+/** Whether it is a schedule: positions that rise, each with an action. */
+export function isScript(script: unknown): script is readonly number[] {
   if (!Array.isArray(script) || script.length % 2 !== 0 || script.length >= SCRIPT_ENTRIES * 2) return false;
   let last = -1;
   for (let i = 0; i < script.length; i += 2) {
     const [position, action] = [script[i], script[i + 1]] as [unknown, unknown];
     if (!isWhole(position) || position <= last) return false;
-    const known =
-      isWhole(action, MAX_THREADS - 1) || action === KILL || (Number.isInteger(action) && (action as number) < OLDER);
-    if (!known) return false;
+    const old = Number.isInteger(action) && (action as number) < OLDER;
+    if (!old && action !== KILL && !isWhole(action, MAX_THREADS - 1)) return false;
     last = position;
   }
-  return isWhole(preemptions);
+  return true;
 }

@@ -32,6 +32,7 @@ export {
   replay,
   type Strategy,
 } from './explore.ts';
+export { linearizable, type Operation, type SequentialModel } from './linearizability.ts';
 export { defineModel, type End, type Model, type ThreadContext, type ThreadSpec } from './model.ts';
 export { FAILURE_NAMES, type RenderOptions, renderFailure, renderReplay } from './report.ts';
 export { formatSchedule, parseSchedule } from './schedule.ts';

@@ -27,6 +27,10 @@ export interface RenderOptions {
   readonly command?: string;
 }
 
+/* Kinds of access, for races. */
+const READS: ReadonlySet<string> = new Set(['peek', 'load', 'racyPeek', 'oldPeek', 'data', 'bulk', 'wait']);
+const PLAIN: ReadonlySet<string> = new Set(['peek', 'poke', 'data', 'setData', 'bulk', 'setBulk']);
+
 interface Frame {
   readonly name: string;
   readonly place: string;
@@ -59,7 +63,9 @@ const OPERATORS: Readonly<Record<string, string>> = { add: '+', sub: '-', and: '
 
 function valueText(value: number): string {
   if (Number.isNaN(value)) return '?';
-  return Math.abs(value) > 65535 && Number.isInteger(value) ? `0x${(value >>> 0).toString(16)}` : String(value);
+  if (Math.abs(value) <= 65535 || !Number.isInteger(value)) return String(value);
+  const bits = value >= -(2 ** 31) && value < 2 ** 32 ? BigInt(value >>> 0) : BigInt.asUintN(64, BigInt(value));
+  return `0x${bits.toString(16)}`;
 }
 
 function accessText(access: Recorded, name: string): string {
@@ -185,9 +191,12 @@ function raceStacks(replayed: Replayed): string[] {
   const failure = ended.failure;
   if (failure === undefined) return [];
   const name = /^data race on (.*?): /.exec(failure.text)?.[1];
-  const rival = /\) and (\S+), not ordered/.exec(failure.text)?.[1];
-  const touches = recorded.filter(({ address }) => names.get(address) === name);
+  const rival = /\) and (.*), not ordered/.exec(failure.text)?.[1];
   const second = recorded.filter(({ thread, stack }) => thread === failure.thread && stack !== '').at(-1);
+  if (second === undefined) return [];
+  const races = ({ kind }: Recorded): boolean =>
+    (!READS.has(kind) || !READS.has(second.kind)) && (PLAIN.has(kind) || PLAIN.has(second.kind));
+  const touches = recorded.filter((access) => names.get(access.address) === name && races(access));
   const first = touches.filter(({ thread }) => facts.threads[thread] === rival).at(-1);
   const lines: string[] = [];
   for (const [which, access] of [

@@ -1,5 +1,6 @@
 /** What a module exports as `models`, looked at before anything runs: a model that is not one would exhaust nothing. */
 import { MAX_THREADS } from './engine/board.ts';
+import type { WordRange } from './engine/regions.ts';
 import type { Model } from './model.ts';
 
 /** A model cannot be checked as it is. The message says what to change. */
@@ -67,7 +68,7 @@ function validate(model: unknown): void {
     const whose = `model '${name}': a thread`;
     if (typeof thread !== 'object' || thread === null)
       throw new ModelError(`${whose} is an object, got ${show(thread)}`);
-    if (!isText(thread.name) || seen.has(thread.name))
+    if (!isText(thread.name) || (thread.name as string).trim() === '' || seen.has(thread.name))
       throw new ModelError(`${whose} needs a name of its own, got ${show(thread.name)}`);
     seen.add(thread.name);
     if (!isFunction(thread.run)) throw new ModelError(`${whose} needs a function \`run\`, got ${show(thread.run)}`);
@@ -84,4 +85,26 @@ function show(value: unknown): string {
 /** Whether somebody has given a promise where the checker needs the thing itself. */
 export function isPromise(value: unknown): boolean {
   return typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
+}
+
+/** Looks at what `ignore` or `racy` returned. Throws ModelError. */
+export function rangesOf(
+  field: string,
+  value: unknown,
+  buffers: readonly SharedArrayBuffer[],
+  why: boolean,
+): readonly WordRange[] {
+  const shape = `[buffer, first byte, byte behind the last${why ? ', why' : ''}]`;
+  if (!Array.isArray(value)) throw new ModelError(`${field} must return an array of ${shape}, got ${show(value)}`);
+  for (const range of value as unknown[]) {
+    const [buffer, from, to, reason] = (Array.isArray(range) ? range : []) as unknown[];
+    const size = buffers[buffer as number]?.byteLength ?? -1;
+    const fits =
+      Number.isInteger(from) && Number.isInteger(to) && (from as number) >= 0 && (from as number) < (to as number);
+    if (!fits || (to as number) > size)
+      throw new ModelError(`${field}: ${JSON.stringify(range)} is not ${shape} of a buffer that is there`);
+    if (why && (typeof reason !== 'string' || reason.trim() === ''))
+      throw new ModelError(`${field}: ${JSON.stringify(range)} needs a reason: why the accesses may race`);
+  }
+  return value as readonly WordRange[];
 }

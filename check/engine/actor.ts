@@ -6,6 +6,7 @@ import {
   B_RECORDINGS,
   type BoardMemory,
   COMMAND_RUN,
+  FAILURE_MODEL,
   FAILURE_THROWN,
   MODE_ABORT,
   MODE_RUN,
@@ -102,16 +103,31 @@ export class Actor {
     if (board[B_RECORDING] === 1) this.onRecorded(recorder.recorded);
   }
 
+  /** It is not the program that is wrong, but the model. */
+  private _unfit(why: string): never {
+    return this.scheduler.fail(FAILURE_MODEL, `thread ${this.scheduler.names[this._me]}: ${why}`);
+  }
+
   private _store(result: unknown): void {
-    if (isPromise(result)) throw new Error('run returned a promise: a checked thread is one synchronous call');
-    const text = JSON.stringify(result) ?? 'null';
+    if (isPromise(result)) this._unfit('run returned a promise: a checked thread is one synchronous call');
+    let text: string;
+    try {
+      text = JSON.stringify(result) ?? 'null';
+    } catch (error) {
+      this._unfit(`a result does not survive JSON: ${(error as Error).message}`);
+    }
     if (text.length > RESULT_BYTES / 2)
-      throw new Error(`a result of ${text.length} characters: ${RESULT_BYTES / 2} are possible`);
+      this._unfit(`a result of ${text.length} characters: ${RESULT_BYTES / 2} are possible`);
     for (let i = 0; i < text.length; i++) this._results[i] = text.charCodeAt(i);
     this.scheduler.board[threadAt(this._me) + T_RESULT] = text.length;
   }
 }
 
 export function textOf(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? `${error.name}: ${error.message}`) : String(error);
+  if (error instanceof Error) return error.stack ?? `${error.name}: ${error.message}`;
+  try {
+    return String(error);
+  } catch {
+    return 'something that cannot be made a text';
+  }
 }

@@ -136,6 +136,8 @@ export const WHAT_WRITE = 0x20;
 export const WHAT_POINT = 0x40;
 /** Which value a marked read returned; R_OTHERS counts the older ones it might have. */
 export const WHAT_VALUE = 0x80;
+/** The access covers several locations, of which the record names one. */
+export const WHAT_SEVERAL = 0x100;
 
 export const NEVER = 0x7fffffff;
 /** A script's action: the running thread dies. */

@@ -80,6 +80,7 @@ import {
   threadAt,
   WHAT_FREE,
   WHAT_POINT,
+  WHAT_SEVERAL,
   WHAT_THREAD,
   WHAT_VALUE,
   WHAT_WRITE,
@@ -139,6 +140,8 @@ export interface Totals {
 export interface RunOptions {
   readonly recording?: boolean;
   readonly tolerant?: boolean;
+  /** As part of the search: with sleep sets, where they are on. */
+  readonly searching?: boolean;
   readonly strategy?: number;
   readonly seed?: number;
   /** Random: chance of a preemption at a choice, 0 to 1. */
@@ -217,6 +220,10 @@ export class Leader {
     const redundant = board[B_REDUNDANT] !== 0;
     if (redundant) this.totals.redundant++;
     let outcome: string | undefined;
+    const followed = options.strategy === undefined || options.strategy === STRATEGY_SCRIPT;
+    if (board[B_FAILURE] === FAILURE_NONE && followed && options.tolerant !== true && board[B_NEXT] !== NEVER)
+      scheduler.note(FAILURE_SCRIPT, `the execution has ended before decision ${board[B_NEXT]} of the schedule`);
+    scheduler.setMode(MODE_TRACK);
     if (board[B_FAILURE] === FAILURE_NONE) outcome = this._check();
     const kind = board[B_FAILURE] as number;
     if (kind === FAILURE_MODEL) throw new ModelError(this._failure());
@@ -227,9 +234,32 @@ export class Leader {
             kind,
             thread: board[B_FAILED_THREAD] as number,
             text: this._failure(),
-            script: options.strategy === undefined || options.strategy === STRATEGY_SCRIPT ? script : this._logged(),
+            script:
+              options.strategy !== undefined && options.strategy !== STRATEGY_SCRIPT
+                ? this._logged()
+                : options.searching === true
+                  ? this._spelt(script)
+                  : script,
           };
     return { failure, redundant, steps: board[B_STEP] as number, outcome };
+  }
+
+  /** The schedule that was followed, for an execution in which nobody is put to sleep by the reduction: other threads are usual there. */
+  private _spelt(script: readonly number[]): number[] {
+    const board = this._board;
+    const chosen = new Map<number, number>();
+    const free = new Set<number>();
+    for (let i = 0; i < (board[B_TRACE] as number); i++) {
+      const at = TRACE + i * TRACE_WORDS;
+      const what = board[at + R_WHAT] as number;
+      if ((what & WHAT_FREE) === 0) continue;
+      const position = board[at + R_POSITION] as number;
+      free.add(position);
+      if ((what & WHAT_THREAD) !== board[at + R_LOCATION]) chosen.set(position, what & WHAT_THREAD);
+    }
+    for (let i = 0; i < script.length; i += 2)
+      if (!free.has(script[i] as number)) chosen.set(script[i] as number, script[i + 1] as number);
+    return [...chosen].sort(([a], [b]) => a - b).flat();
   }
 
   private _failure(): string {
@@ -266,9 +296,8 @@ export class Leader {
     board[B_RACES] = this._model.races === false ? 0 : 1;
     board[B_RECORDING] = options.recording === true ? 1 : 0;
     board[B_HISTORY] = 0;
-    const scripted = (options.strategy ?? STRATEGY_SCRIPT) === STRATEGY_SCRIPT;
-    board[B_REMEMBER] = this.reduction && scripted && !asksForOld(script) ? 0 : 1;
-    board[B_REDUCE] = this.reduction && scripted ? 1 : 0;
+    board[B_REMEMBER] = this.reduction && options.searching === true && !asksForOld(script) ? 0 : 1;
+    board[B_REDUCE] = options.searching === true && this.reduction ? 1 : 0;
     board[B_TOLERANT] = options.tolerant === true ? 1 : 0;
     board[B_STRATEGY] = options.strategy ?? STRATEGY_SCRIPT;
     clearClocks(board);
@@ -425,7 +454,7 @@ export class Leader {
   step(): Failure | undefined {
     const node = this._frontier.pop();
     if (node === undefined) return undefined;
-    const ended = this.execute(this._scriptOf(node));
+    const ended = this.execute(this._scriptOf(node), { searching: true });
     if (ended.failure?.kind === FAILURE_SCRIPT) throw new ModelError(`${NOT_DETERMINISTIC} (${ended.failure.text})`);
     if (ended.failure !== undefined) return ended.failure;
     if (ended.outcome !== undefined) this.outcomes.set(ended.outcome, (this.outcomes.get(ended.outcome) ?? 0) + 1);
@@ -472,7 +501,8 @@ export class Leader {
       for (let other = 0; others !== 0; other++, others >>= 1) {
         if ((others & 1) === 0) continue;
         const costs = free && other < 8 ? 0 : 1;
-        const mark = free ? FREELY : (board[at + R_LOCATION] as number) * 16 + thread;
+        const several = (what & WHAT_SEVERAL) !== 0;
+        const mark = several ? -1 : free ? FREELY : (board[at + R_LOCATION] as number) * 16 + thread;
         this._push(node, position, other & 7, node.preemptions + costs, mark);
       }
     }
@@ -487,7 +517,7 @@ export class Leader {
   private _compare(node: Node, at: number): void {
     const board = this._board;
     const what = board[at + R_WHAT] as number;
-    if ((what & WHAT_VALUE) !== 0) return;
+    if ((what & (WHAT_VALUE | WHAT_SEVERAL)) !== 0) return;
     const free = (what & WHAT_FREE) !== 0;
     const found = free ? FREELY : (board[at + R_LOCATION] as number) * 16 + (what & WHAT_THREAD);
     if (found !== node.mark) throw new ModelError(NOT_DETERMINISTIC);

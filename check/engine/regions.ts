@@ -54,11 +54,14 @@ export function findBuffers(value: unknown): SharedArrayBuffer[] {
   return [...found];
 }
 
+/** Buffer, first byte, byte behind the last, and perhaps why. */
+export type WordRange = readonly [buffer: number, from: number, to: number, why?: string];
+
 export function makeRegions(
   buffers: readonly SharedArrayBuffer[],
   granule: number,
-  ignore: readonly (readonly [number, number, number])[],
-  racy: readonly (readonly [number, number, number, string])[],
+  ignore: readonly WordRange[],
+  racy: readonly WordRange[],
 ): RegionMemory[] {
   let base = GAP;
   return buffers.map((buffer, i) => {

@@ -85,6 +85,7 @@ import {
   threadAt,
   WHAT_FREE,
   WHAT_POINT,
+  WHAT_SEVERAL,
   WHAT_VALUE,
   WHAT_WRITE,
 } from './board.ts';
@@ -117,8 +118,29 @@ const host = Atomics;
 const NOTHING: readonly number[] = [];
 /** How long a spin may go on in vain, as a deviation: spins with a smaller limit give up then. */
 const STUBBORN_ROUNDS = 64;
-const IDLE_ROUNDS = 40;
+/** How often all spinning threads look before a time limit ends, where that may end. */
 const PATIENCE = 3;
+const LONGEST_TICK = 1_000_000;
+
+/** Whether an Atomics operation leaves the word as it is: a lock that is tried and found taken, a look in the shape of an addition. */
+function keeps(kind: string, old: number | bigint, value: number): boolean {
+  if (typeof old === 'bigint') return false;
+  switch (kind) {
+    case 'store':
+    case 'exchange':
+      return old === value;
+    case 'add':
+    case 'sub':
+    case 'xor':
+      return value === 0;
+    case 'or':
+      return (old | value) === (old | 0);
+    case 'and':
+      return (old & value) === (old | 0);
+    default:
+      return false;
+  }
+}
 
 type Outcome = 'ok' | 'not-equal' | 'timed-out';
 
@@ -126,6 +148,8 @@ export interface SchedulerOptions {
   readonly me: number;
   readonly granule: number;
   readonly names: readonly string[];
+  /** Whether this thread may die. */
+  readonly mortal: boolean;
 }
 
 export class Scheduler {
@@ -140,6 +164,7 @@ export class Scheduler {
   private readonly _clocks: Clocks;
   private readonly _history: History;
   private readonly _shift: number;
+  private readonly _mortal: boolean;
   private _regions: Region[] = [];
   private readonly _byBuffer = new Map<ArrayBufferLike, Region | undefined>();
   private _mode = 0;
@@ -167,6 +192,7 @@ export class Scheduler {
     this.me = options.me;
     this.recorder = new Recorder(options.me);
     this.names = options.names;
+    this._mortal = options.mortal;
     this.board = new Int32Array(memory.board);
     this._text = new Uint8Array(memory.text);
     this._locations = new Int32Array(memory.locations);
@@ -298,7 +324,9 @@ export class Scheduler {
     }
     this._old = kind === 'racyPeek' ? this._chooseOlder(region, byte, array, index) : undefined;
     if (board[B_RECORDING] === 1) this._record(kind, position, from, to - from, array, index, value, expected);
-    this._perform(kind, region, byte, to - from, what, point, position, array, index);
+    const unchanged =
+      what === (ATOMIC | WRITE) && keeps(kind, (array as unknown as Int32Array)[index] as number, value);
+    this._perform(kind, region, byte, to - from, what, point, position, array, index, unchanged);
   }
 
   /** What the marked read that was announced last returns; undefined: what is there. */
@@ -316,10 +344,12 @@ export class Scheduler {
     const region = this._region as Region;
     const byte = this._byte;
     const address = region.base + byte;
-    const position = this._decide(address, address + 4, ATOMIC, true);
+    const width = this._width;
+    // For others like a write: who comes first is woken first.
+    const position = this._decide(address, address + width, ATOMIC | WRITE, true);
     this._old = undefined;
-    if (board[B_RECORDING] === 1) this._record('wait', position, address, 4, words, index, timeout, expected);
-    this._perform('wait', region, byte, 4, ATOMIC, true, position, words, index);
+    if (board[B_RECORDING] === 1) this._record('wait', position, address, width, words, index, timeout, expected);
+    this._perform('wait', region, byte, width, ATOMIC, true, position, words, index);
     if (words[index] !== expected) return 'not-equal';
     if (!(timeout > 0)) return 'timed-out';
     const at = this._at;
@@ -381,8 +411,11 @@ export class Scheduler {
 
   join(name: string): boolean {
     const target = this.names.indexOf(name);
-    if (target === -1 || target === this.me) throw new Error(`there is no other thread called ${name}`);
+    if (target === -1 || target === this.me)
+      this.fail(FAILURE_MODEL, `join: there is no other thread called '${name}'`);
+    if (this._dead) throw new Killed();
     const board = this.board;
+    board[B_REPORTED] = ((board[B_REPORTED] as number) + 1) | 0;
     const at = threadAt(target);
     if ((board[at + T_STATUS] as number) < STATUS_DONE) {
       board[this._at + T_STATUS] = STATUS_JOINING;
@@ -484,7 +517,12 @@ export class Scheduler {
     if (position === board[B_NEXT]) {
       const action = board[SCRIPT + (board[B_SCRIPT_AT] as number) * 2 + 1] as number;
       this._advance();
-      if (action === KILL) {
+      if (action === KILL && !this._mortal && board[B_TOLERANT] === 0)
+        this.fail(
+          FAILURE_SCRIPT,
+          `the schedule ends thread ${this.names[this.me]} at ${position}, which is not mortal`,
+        );
+      if (action === KILL && this._mortal) {
         this._dead = true;
         throw new Killed();
       }
@@ -543,11 +581,11 @@ export class Scheduler {
   private _preempt(next: number, from: number, to: number, what: number): void {
     const board = this.board;
     const at = this._at;
-    this._rouse(next);
     board[at + T_FROM] = from;
     board[at + T_TO] = to;
     board[at + T_WRITES] = what & WRITE;
     if (board[B_REDUCE] === 1) board[B_ASLEEP] = (board[B_ASLEEP] as number) | (1 << this.me);
+    this._rouse(next);
     if (board[B_RECORDING] === 1) this._noteChoice(next, (board[B_STEP] as number) - 1);
     this._handOver(next);
   }
@@ -607,14 +645,14 @@ export class Scheduler {
     // Only those are left whose preemption would have been in vain; or a reluctant one goes on, as a deviation.
     const inVain = awake === 0;
     if (inVain) awake = enabled;
-    let next = -1;
-    const threads = board[B_THREADS] as number;
-    for (let i = 1; i <= threads; i++) {
-      next = (this.me + i) % threads;
-      if ((awake & (1 << next)) !== 0) break;
-    }
+    let next = this._after(awake);
     if (overdue) next = this._earliest(awake);
     const usual = next;
+    // What it would be if nobody slept: a failing schedule is told in these terms.
+    let plain = usual;
+    if (board[B_ASLEEP] !== 0) {
+      plain = overdue ? this._earliest(enabled) : this._after(enabled);
+    }
     const reluctant = this._reluctant() & ~enabled;
     if (position === board[B_NEXT]) {
       next = board[SCRIPT + (board[B_SCRIPT_AT] as number) * 2 + 1] as number;
@@ -628,9 +666,20 @@ export class Scheduler {
       if (board[B_RECORDING] === 1) this._noteChoice(next, position);
     } else if (board[B_STRATEGY] !== STRATEGY_SCRIPT) next = chooseByChance(board, awake, reluctant);
     if (next !== usual && board[B_STRATEGY] !== STRATEGY_SCRIPT) this._log(position, next);
-    this._trace(position, WHAT_FREE | next, ((inVain ? 0 : awake) | (reluctant << 8)) & ~(0x101 << next));
+    this._trace(position, WHAT_FREE | next, ((inVain ? 0 : awake) | (reluctant << 8)) & ~(0x101 << next), plain);
     if (inVain && (enabled & (1 << next)) !== 0) this._redundant();
     this._rouse(next);
+    return next;
+  }
+
+  /** The next of some threads, in turn. */
+  private _after(mask: number): number {
+    const threads = this.board[B_THREADS] as number;
+    let next = this.me;
+    for (let i = 1; i <= threads; i++) {
+      next = (this.me + i) % threads;
+      if ((mask & (1 << next)) !== 0) break;
+    }
     return next;
   }
 
@@ -653,6 +702,10 @@ export class Scheduler {
     if (((board[B_ENABLED] as number) & bit) !== 0) return;
     const at = threadAt(thread);
     if (board[at + T_STATUS] === STATUS_WAITING) {
+      // Its leaving the queue conflicts with a notify that somebody is just about to make.
+      const asleep = board[B_ASLEEP] as number;
+      const address = board[at + T_WAIT] as number;
+      if (asleep !== 0) this._wakeSleepers(asleep, address, address + 4, true);
       board[B_CLOCK] = Math.max(board[B_CLOCK] as number, board[at + T_DEADLINE] as number);
       board[at + T_OUTCOME] = 1;
     } else {
@@ -673,10 +726,13 @@ export class Scheduler {
       if (board[at + T_STATUS] === STATUS_WAITING && board[at + T_DEADLINE] !== -1) sleepers |= 1 << t;
     }
     const round = board[B_IDLE] as number;
-    if (paused !== 0 && round < (sleepers === 0 ? IDLE_ROUNDS : PATIENCE)) {
-      // They spin, and nobody has written. A spin may have a limit: let each look once more.
+    const timesOut = sleepers !== 0 && board[B_TIMEOUTS] === 1;
+    const patient = timesOut ? round < PATIENCE : (board[B_STEP] as number) * 2 < (board[B_LIMIT] as number);
+    if (paused !== 0 && patient) {
+      // They spin, and nobody has written. A spin may have a limit, or a loop that only looks like one an end: let each look once more.
       board[B_IDLE] = round + 1;
-      board[B_CLOCK] = (board[B_CLOCK] as number) + 1;
+      const tick = round < PATIENCE ? 1 : Math.min(2 ** round, LONGEST_TICK);
+      board[B_CLOCK] = Math.min(2e9, (board[B_CLOCK] as number) + tick);
       board[B_PAUSED] = 0;
       for (let t = 0; t < threads; t++) if ((paused & (1 << t)) !== 0) board[threadAt(t) + T_STATUS] = STATUS_READY;
       board[B_ENABLED] = paused;
@@ -789,15 +845,18 @@ export class Scheduler {
     position: number,
     array: ArrayBufferView,
     index: number,
+    unchanged = false,
   ): void {
     const board = this.board;
     const me = this.me;
     const write = (what & WRITE) !== 0;
+    const conflicts = write || kind === 'wait';
     const asleep = board[B_ASLEEP] as number;
-    if (asleep !== 0) this._wakeSleepers(asleep, region.base + byte, region.base + byte + width, write);
+    if (asleep !== 0) this._wakeSleepers(asleep, region.base + byte, region.base + byte + width, conflicts);
     const wide = (what & (USER | BULK)) !== 0;
     // One location for an element, or for a whole page of frame data; more where elements are wider than a granule.
     let number = 0;
+    let shared = 0;
     const last = wide ? byte : byte + width - 1;
     const step = 1 << this._shift;
     for (let at = byte; at <= last; at += step) {
@@ -807,12 +866,14 @@ export class Scheduler {
         number = numberLocation(board, this._locations, region, granule);
         this._locations[number * 2] = region.base + at;
       }
-      const bit = write ? 0x100 << me : kind === 'racyPeek' ? MARKED | (1 << me) : 1 << me;
+      const bit = conflicts ? 0x100 << me : kind === 'racyPeek' ? MARKED | (1 << me) : 1 << me;
       const touched = this._locations[number * 2 + 1] as number;
       if ((touched & bit) !== bit) {
         this._locations[number * 2 + 1] = touched | bit;
         board[B_GREW] = 1;
       }
+      const rivals = (conflicts ? touched | (touched >> 8) : touched >> 8) & 0xff & ~(1 << me);
+      if (rivals !== 0) shared = number;
       if (kind === 'notify') continue;
       if (write) this._clocks.wrote(number);
       // A read that is marked as racing takes any value; a marked write is still a write to everybody else.
@@ -827,13 +888,16 @@ export class Scheduler {
       if ((what & ATOMIC) !== 0) this._clocks.release(number, width);
       else this._clocks.forget(number);
     }
-    this._trace(position, (write ? WHAT_WRITE : 0) | (point ? WHAT_POINT : 0), number);
-    if (!write) {
+    // Of several locations, one in which others meet this access.
+    const several = last >= ((byte >> this._shift) + 1) << this._shift ? WHAT_SEVERAL : 0;
+    this._trace(position, several | (conflicts ? WHAT_WRITE : 0) | (point ? WHAT_POINT : 0), shared || number);
+    if (!write || unchanged) {
       board[this._at + T_KIND] = region.base + byte;
       this._hasRead(region.base + byte, wide);
       const value = this._old ?? ((array as unknown as Int32Array)[index] as number);
       // It pauses before its next access: this one must be what it was announced as.
       if (this._spin.read(kind, region.base + byte, value)) this._spinning = true;
+      if (write) this._markWritten(region, byte, width, wide);
       return;
     }
     if (kind === 'notify') return;
@@ -841,8 +905,12 @@ export class Scheduler {
     if (what !== WRITE) board[this._at + T_STUBBORN] = 0;
     board[B_IDLE] = 0;
     if (board[B_PAUSED] !== 0) this._wakeSpinners(region.base + byte, region.base + byte + width);
-    if (wide) markDirty(board, this._dirty, region, byte, byte + 4096);
-    else if (region.dirty[byte >> 8] === 0) markDirty(board, this._dirty, region, byte, byte + width);
+    this._markWritten(region, byte, width, wide);
+  }
+
+  private _markWritten(region: Region, byte: number, width: number, wide: boolean): void {
+    if (wide) markDirty(this.board, this._dirty, region, byte, byte + 4096);
+    else if (region.dirty[byte >> 8] === 0) markDirty(this.board, this._dirty, region, byte, byte + width);
   }
 
   /** Notes a word read, for the case that this thread turns out to spin on it. */
@@ -889,7 +957,7 @@ export class Scheduler {
     }
   }
 
-  private _trace(position: number, what: number, location: number): void {
+  private _trace(position: number, what: number, location: number, usual = 0): void {
     const board = this.board;
     const at = TRACE + (board[B_TRACE] as number) * TRACE_WORDS;
     board[B_TRACE] = (board[B_TRACE] as number) + 1;
@@ -897,7 +965,7 @@ export class Scheduler {
     if ((what & (WHAT_FREE | WHAT_VALUE)) !== 0) {
       board[at + R_WHAT] = (what & WHAT_FREE) !== 0 ? what : what | this.me;
       board[at + R_OTHERS] = location; // the mask, or how many
-      board[at + R_LOCATION] = 0;
+      board[at + R_LOCATION] = usual; // of a choice: whom a schedule need not name
       return;
     }
     board[at + R_WHAT] = what | this.me;

@@ -2,7 +2,7 @@
 import { type MessagePort, parentPort, threadId, workerData } from 'node:worker_threads';
 import type { PortObserver } from '../../src/sync/atomics.checked.ts';
 import type { Model } from '../model.ts';
-import { isPromise, ModelError, modelsOf } from '../validate.ts';
+import { isPromise, ModelError, modelsOf, rangesOf } from '../validate.ts';
 import { Actor, textOf } from './actor.ts';
 import {
   B_RECORDINGS,
@@ -64,6 +64,7 @@ function makeActor(model: Model<unknown>, memory: BoardMemory): Scheduler {
     me: data.me,
     granule: model.granule ?? 4,
     names: model.threads.map(({ name }) => name),
+    mortal: model.threads[data.me]?.mortal === true,
   });
 }
 
@@ -77,9 +78,17 @@ function lead(model: Model<unknown>): void {
   if (isPromise(shared)) throw new ModelError('setup returned a promise: it is one synchronous call');
   const buffers = findBuffers(shared);
   if (buffers.length === 0) throw new ModelError('setup returned no SharedArrayBuffer: there is nothing to watch');
-  const regions = makeRegions(buffers, model.granule ?? 4, model.ignore?.(shared) ?? [], model.racy?.(shared) ?? []);
+  const ignore = rangesOf('ignore', model.ignore?.(shared) ?? [], buffers, false);
+  const racy = rangesOf('racy', model.racy?.(shared) ?? [], buffers, true);
+  const regions = makeRegions(buffers, model.granule ?? 4, ignore, racy);
   scheduler.watch(regions);
-  port.postMessage({ type: 'setup', memory, shared, regions, threads: model.threads.length });
+  if (buffers.some((buffer) => (buffer as { growable?: boolean }).growable === true))
+    throw new ModelError('a SharedArrayBuffer that can grow is not modelled');
+  try {
+    port.postMessage({ type: 'setup', memory, shared, regions, threads: model.threads.length });
+  } catch (error) {
+    throw new ModelError(`what setup returns cannot be cloned to the other threads: ${(error as Error).message}`);
+  }
   port.once('message', () => {
     // All threads have loaded the model.
     try {
@@ -315,6 +324,15 @@ function named(
   return [...names];
 }
 
+/** What the model calls a word. Its own mistakes must not hide what is told. */
+function described(model: Model<unknown>, shared: unknown, which: number, byte: number): string | undefined {
+  try {
+    return model.describe?.(shared, which, byte);
+  } catch (error) {
+    return `buffer ${which} +${byte} (describe threw ${textOf(error).split('\n')[0]})`;
+  }
+}
+
 function nameOf(
   model: Model<unknown>,
   shared: unknown,
@@ -326,7 +344,7 @@ function nameOf(
   const region = regions[which];
   if (region === undefined) return 'anything';
   const byte = address - region.base;
-  const name = model.describe?.(shared, which, byte) ?? `buffer ${which} +${byte}`;
+  const name = described(model, shared, which, byte) ?? `buffer ${which} +${byte}`;
   if (!waiting) return name;
   // The leader is the first thread that the crew starts; the others follow in their order.
   const why = model.waits?.(shared, which, byte, (host) => model.threads[host - threadId]?.name);

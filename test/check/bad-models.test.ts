@@ -36,6 +36,25 @@ describe('a model that is none', async () => {
     ['threads: []', /threads must be an array of 1 to 8 threads/],
     ["threads: [{ name: 'a', run }, { name: 'a', run }]", /a thread needs a name of its own, got 'a'/],
     ["threads: [{ name: 'a' }]", /a thread needs a function `run`/],
+    ["threads: [{ name: ' ', run }]", /a thread needs a name of its own/],
+    ["threads: [{ name: 'a', async run({ words }) { Atomics.add(words, 0, 1); } }]", /run returned a promise/],
+    [
+      "threads: [{ name: 'a', run({ words }) { Atomics.add(words, 0, 1); return 'x'.repeat(2000); } }]",
+      /a result of 2002 characters/,
+    ],
+    [
+      "threads: [{ name: 'a', run: ({ words }) => BigInt(Atomics.add(words, 0, 1)) }]",
+      /a result does not survive JSON/,
+    ],
+    [
+      "threads: [{ name: 'a', run: ({ words }, { join }) => (Atomics.add(words, 0, 1), join('c')) }]",
+      /no other thread called 'c'/,
+    ],
+    ['racy: () => 5', /racy must return an array of/],
+    ['racy: () => [[0, 0, 4]]', /needs a reason: why the accesses may race/],
+    ["racy: () => [[7, 0, 4, 'a hint']]", /of a buffer that is there/],
+    ['ignore: () => [[0, 4, 4]]', /is not \[buffer, first byte, byte behind the last\]/],
+    ['setup: () => ({ ...setup(), f() {} })', /cannot be cloned to the other threads/],
     ["threads: [{ name: 'a', run, prepare: 1 }]", /`prepare` must be a function/],
     ['check: 3', /check must be a function/],
     ['outcomes: [3]', /outcomes must be an array of texts/],
@@ -56,21 +75,16 @@ describe('a model that is none', async () => {
     await expect(refused).rejects.toBeInstanceOf(CheckerError);
   });
 
-  it.each([
-    [
-      'run: async',
-      "threads: [{ name: 'a', async run({ words }) { Atomics.add(words, 0, 1); } }]",
-      /run returned a promise/,
-    ],
-    ['check: async', 'async check() {}', /check returned a promise/],
-    [
-      'a long result',
-      "threads: [{ name: 'a', run({ words }) { Atomics.add(words, 0, 1); return 'x'.repeat(2000); } }]",
-      /a result of 2002 characters/,
-    ],
-  ])('says what is wrong with %s', async (_, fields, why) => {
+  it('says so when check is asynchronous', async () => {
+    const result = await check(source('async check() {}'), { jobs: 1 });
+    expect(result.failure?.text).toMatch(/check returned a promise/);
+  });
+
+  it('names words whatever describe does', async () => {
+    const run = 'run({ words }) { words[1]++; }';
+    const fields = `threads: [{ name: 'a', ${run} }, { name: 'b', ${run} }], describe() { throw new Error('no names'); }`;
     const result = await check(source(fields), { jobs: 1 });
-    expect(result.failure?.text).toMatch(why);
+    expect(result.failure?.text).toMatch(/data race on buffer 0 \+4 \(describe threw Error: no names\)/);
   });
 
   it('two of one name, an empty list', async () => {
@@ -107,6 +121,21 @@ describe('a model that is none', async () => {
     const run = `run({ words }) { Atomics.add(words, 0, 1); if (Atomics.load(words, 0) === 2) { ${what} } }`;
     const threads = `steps: 500, threads: [{ name: 'a', ${run} }, { name: 'b', run }]`;
     await expect(check(source(threads), { jobs: 1, patience: 2 })).rejects.toThrow(/^m: no word for 2 seconds/);
+  });
+
+  it('refuses a source that is none', async () => {
+    await expect((check as (source?: unknown) => Promise<unknown>)()).rejects.toThrow(
+      /a source is \{ url, name, transform \}/,
+    );
+    await expect(
+      check(source(''), {
+        onProgress: () => {
+          throw new Error('no thanks');
+        },
+        executions: 100_000,
+        strategy: 'random',
+      }),
+    ).rejects.toThrow(/no thanks/);
   });
 
   it.each([
