@@ -82,6 +82,8 @@ export const B_HISTORY = 32;
 export const B_REMEMBER = 33;
 /** How many threads have run, and tell what they recorded if that is asked. */
 export const B_RECORDINGS = 34;
+/** Bit per thread that has called `join`. */
+export const B_JOINED = 35;
 
 /* Threads. */
 export const T_WORDS = 32;

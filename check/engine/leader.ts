@@ -23,6 +23,7 @@ import {
   B_GREW,
   B_HISTORY,
   B_IDLE,
+  B_JOINED,
   B_LIMIT,
   B_LOCATIONS,
   B_NEXT,
@@ -281,6 +282,7 @@ export class Leader {
     board[B_ASLEEP] = 0;
     board[B_REDUNDANT] = 0;
     board[B_RECORDINGS] = 0;
+    board[B_JOINED] = 0;
     board[B_FAILURE] = FAILURE_NONE;
     board[B_FAILED_THREAD] = 0;
     board[B_TEXT] = 0;
@@ -416,7 +418,7 @@ export class Leader {
   /** Threads with an access in the last execution, bit by bit. */
   threadsSeen(): number {
     const board = this._board;
-    let seen = 0;
+    let seen = board[B_JOINED] as number;
     for (let i = 0; i < (board[B_TRACE] as number); i++) {
       const what = board[TRACE + i * TRACE_WORDS + R_WHAT] as number;
       if ((what & WHAT_FREE) === 0) seen |= 1 << (what & WHAT_THREAD);

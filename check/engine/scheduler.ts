@@ -11,6 +11,7 @@ import {
   B_FAILURE,
   B_GREW,
   B_IDLE,
+  B_JOINED,
   B_LIMIT,
   B_MODE,
   B_NEXT,
@@ -415,7 +416,7 @@ export class Scheduler {
       this.fail(FAILURE_MODEL, `join: there is no other thread called '${name}'`);
     if (this._dead) throw new Killed();
     const board = this.board;
-    board[B_REPORTED] = ((board[B_REPORTED] as number) + 1) | 0;
+    board[B_JOINED] = (board[B_JOINED] as number) | (1 << this.me);
     const at = threadAt(target);
     if ((board[at + T_STATUS] as number) < STATUS_DONE) {
       board[this._at + T_STATUS] = STATUS_JOINING;

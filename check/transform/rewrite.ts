@@ -8,7 +8,7 @@
  *   a[i] = v, a[i] += v, a[i]++,
  *   [a[i]] = v, for (a[i] of v)       ref(a, i).value = v ...           `value` has a getter and a setter
  *   a?.b[i]                           ((v) => v == null ? void 0 : get(v.b, i))(a)
- *   new Int32Array(v)                 new Int32Array(read(v))           which reads all of v
+ *   new C(v)                          new C(read(v, C))                 which reads all of v, if C copies it
  * ```
  * Methods and Atomics need no rewriting: the runtime replaces them in the thread.
  */
@@ -30,9 +30,6 @@ interface Context {
   readonly inChain: boolean;
   readonly strict: boolean;
 }
-
-/** Constructors that copy the elements of a view they are given. */
-const COPYING = /^(?:(?:Big)?(?:Int|Uint)(?:8|16|32|64)|Float(?:16|32|64)|Uint8Clamped)Array$/;
 
 const NAME = /[\w$\u0080-\uffff]/;
 
@@ -125,10 +122,9 @@ class Rewriter {
     const callee = node.callee as Tree;
     const args = node.arguments as Tree[];
     const [first] = args;
-    const copies = callee.type === 'Identifier' && COPYING.test(callee.name);
-    if (copies && first !== undefined && args.length === 1 && first.type !== 'SpreadElement') {
+    if (callee.type === 'Identifier' && first !== undefined && args.length === 1 && mayBeView(first)) {
       const view = this._part(first, 'arguments', node, callee.end, strict);
-      return `new ${callee.name}(${RUNTIME}.read(${view}${this._lines(first.end, node.end)}))`;
+      return `new ${callee.name}(${RUNTIME}.read(${view},${callee.name}${this._lines(first.end, node.end)}))`;
     }
     if (callee.type !== 'MemberExpression') return undefined;
     // A constructor that has become a call needs parentheses.
@@ -246,10 +242,16 @@ function isNode(value: unknown): value is Node {
 }
 
 /** `a[i]`, where i may be an index: not `a['name']`, `super[i]` or a private name. */
+/** Whether a lone argument of a constructor may be a view: not where its form says that it is something else. */
+function mayBeView(node: Tree): boolean {
+  return !/^(SpreadElement|Literal|TemplateLiteral|ObjectExpression|ArrayExpression|FunctionExpression|ArrowFunctionExpression|ClassExpression|BinaryExpression|UnaryExpression|UpdateExpression)$/.test(
+    node.type,
+  );
+}
+
 function isElement(node: Tree): boolean {
   if (node.computed !== true || (node.object as Tree).type === 'Super') return false;
   const key = node.property as Tree;
-  if (key.type === 'TemplateLiteral') return false;
   return key.type !== 'Literal' || typeof key.value === 'number' || /^\d+$/.test(String(key.value));
 }
 

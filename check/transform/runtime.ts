@@ -22,6 +22,12 @@ function watched(value: unknown): View | undefined {
   return value as View;
 }
 
+/** A property key: what an object says it is, asked once. */
+function keyOf(key: unknown): unknown {
+  if ((typeof key !== 'object' && typeof key !== 'function') || key === null) return key;
+  return Reflect.ownKeys({ [key as unknown as string]: 0 })[0];
+}
+
 /** The index of an element that a property key is, or -1. */
 function indexOf(view: View, key: unknown): number {
   const index =
@@ -41,17 +47,24 @@ function tell(kind: AccessKind, view: View, index: number, value: unknown = 0, e
 
 /* Elements. */
 
-function get(object: unknown, key: unknown): unknown {
+function get(object: unknown, property: unknown): unknown {
   const view = watched(object);
-  if (view !== undefined) {
-    const index = indexOf(view, key);
-    if (index !== -1) {
-      tell('peek', view, index);
-      const old = observer?.racyValue?.();
-      if (old !== undefined) return old;
-    }
-  }
-  return (object as Keyed)[key as PropertyKey];
+  if (view === undefined) return (object as Keyed)[property as PropertyKey];
+  const key = keyOf(property);
+  const index = indexOf(view, key);
+  return index === -1 ? (view as unknown as Keyed)[key as PropertyKey] : element(view, index);
+}
+
+/** Element `index`, which is there, of a watched view. */
+function element(view: View, index: number): unknown {
+  tell('peek', view, index);
+  return observer?.racyValue?.() ?? view[index];
+}
+
+/** The same for a write, of a value that is already what the element becomes. */
+function setElement(view: View, index: number, value: unknown): void {
+  tell('poke', view, index, value);
+  view[index] = value;
 }
 
 /** What an element becomes when a value is stored: coerced once. Throws what storing it would throw. */
@@ -67,16 +80,15 @@ const assign: Assign = (object, key, value) => {
 /** In sloppy code, what cannot be assigned is passed over. */
 const assignSloppy = new Function('object', 'key', 'value', 'object[key] = value') as Assign;
 
-function set(object: unknown, key: unknown, value: unknown, store: Assign): void {
+function set(object: unknown, property: unknown, value: unknown, store: Assign): void {
   const view = watched(object);
+  const key = view === undefined ? property : keyOf(property);
   const index = view === undefined ? -1 : indexOf(view, key);
   if (view === undefined || index === -1) {
     store(object, key, value);
     return;
   }
-  const element = coerced(view, value);
-  tell('poke', view, index, element);
-  view[index] = element;
+  setElement(view, index, coerced(view, value));
 }
 
 /** The target of an assignment: an element whose object and key have been evaluated. */
@@ -107,119 +119,190 @@ const UNKNOWN: number = Number.NaN;
 
 const TypedArray = Object.getPrototypeOf(Int32Array) as { readonly prototype: object };
 
-/** Elements [from, to), one announcement each. */
-function range(kind: AccessKind, view: View, from: number, to: number): void {
-  const value = kind === 'poke' ? UNKNOWN : 0;
-  for (let i = from; i < to; i++) tell(kind, view, i, value);
-}
-
 const relative = (index: unknown, length: number, otherwise: number): number => {
   if (index === undefined) return otherwise;
   const n = Math.trunc(Number(index)) || 0;
   return n < 0 ? Math.max(0, length + n) : Math.min(n, length);
 };
 
-/** The callback, told of each element before it is called with it. */
-function announcing(view: View, args: readonly unknown[], at: number): unknown[] {
-  const [callback, ...rest] = args;
-  if (typeof callback !== 'function') return [...args];
-  const told = function (this: unknown, ...given: unknown[]): unknown {
-    const index = given[at + 1] as number;
-    tell('peek', view, index);
-    given[at] = view[index];
-    return apply(callback, this, given);
-  };
-  return [told, ...rest];
+/** The host's constructors, by what their views are called. */
+const constructors: Readonly<Record<string, new (length: number) => View>> = Object.fromEntries(
+  Object.getOwnPropertyNames(globalThis)
+    .filter((name) => /^(Big)?(Int|Uint|Float)\d+(Clamped)?Array$/.test(name))
+    .map((name) => [name, (globalThis as unknown as Keyed)[name] as new (length: number) => View]),
+);
+const constructorOf = (view: View): (new (length: number) => View) =>
+  constructors[(view as unknown as Keyed)[Symbol.toStringTag] as string] as new (
+    length: number,
+  ) => View;
+
+/** A view of one's own with elements [from, to), read one after the other. */
+function copyOf(view: View, from = 0, to: number = view.length): View {
+  const copy = new (constructorOf(view))(Math.max(0, to - from));
+  for (let i = from; i < to; i++) copy[i - from] = element(view, i);
+  return copy;
 }
 
-type Before = (view: View, args: readonly unknown[]) => unknown[] | undefined;
-const all: Before = (view) => {
-  range('peek', view, 0, view.length);
-  return undefined;
-};
-const each: Before = (view, args) => announcing(view, args, 0);
-const folds =
-  (first: (view: View) => number): Before =>
-  (view, args) => {
-    if (args.length < 2 && view.length > 0) tell('peek', view, first(view));
-    return announcing(view, args, 1);
-  };
-const inPlace: Before = (view) => {
-  range('peek', view, 0, view.length);
-  range('poke', view, 0, view.length);
-  return undefined;
+/** What `map` and `filter` make. */
+function speciesOf(view: View): new (length: number) => View {
+  const made = (view as unknown as Keyed).constructor as unknown as Keyed | undefined;
+  const species = made === undefined ? undefined : made[Symbol.species];
+  return (species ?? constructorOf(view)) as new (
+    length: number,
+  ) => View;
+}
+
+/** A method of a watched view: element by element, in the host's order. `method` is the host's. */
+type Replacement = (view: View, args: readonly unknown[], method: Method) => unknown;
+type Callback = (...args: unknown[]) => unknown;
+
+/** On a copy: nothing of the view changes. */
+const onCopy: Replacement = (view, args, method) => apply(method, copyOf(view), args as never[]);
+/** On a copy that is then written back. */
+const inPlace: Replacement = (view, args, method) => {
+  const copy = copyOf(view);
+  apply(method, copy, args as never[]);
+  for (let i = 0; i < view.length; i++) setElement(view, i, copy[i]);
+  return view;
 };
 const searches =
-  (step: 1 | -1): Before =>
-  (view, [wanted, from]) => {
+  (step: 1 | -1, found: (i: number) => unknown, not: unknown): Replacement =>
+  (view, args) => {
+    const [wanted, from] = args;
     const { length } = view;
-    let i = step === 1 ? relative(from, length, 0) : from === undefined ? length - 1 : relative(from, length, 0);
-    for (i = Math.min(i, length - 1); i >= 0 && i < length; i += step) {
-      tell('peek', view, i);
-      if (view[i] === wanted) break;
+    let i = step === 1 || args.length > 1 ? relative(from, length, 0) : length - 1;
+    if (step === -1) i = args.length > 1 && Number(from) < -length ? -1 : Math.min(i, length - 1);
+    for (; i >= 0 && i < length; i += step) {
+      const value = element(view, i);
+      if (value === wanted || (not === false && Object.is(value, wanted))) return found(i);
     }
-    return undefined;
+    return not;
+  };
+/** Calls back for each element in turn until `stop` returns something other than undefined. */
+const each =
+  (step: 1 | -1, stop: (result: unknown, value: unknown, i: number) => unknown, end: unknown): Replacement =>
+  (view, args, method) => {
+    const [callback, self] = args;
+    if (typeof callback !== 'function') return apply(method, view, args as never[]);
+    const { length } = view;
+    for (let i = step === 1 ? 0 : length - 1; i >= 0 && i < length; i += step) {
+      const value = element(view, i);
+      const stopped = stop(apply(callback as Callback, self, [value, i, view]), value, i);
+      if (stopped !== undefined) return stopped;
+    }
+    return end;
+  };
+const folds =
+  (step: 1 | -1): Replacement =>
+  (view, args, method) => {
+    const { length } = view;
+    if (typeof args[0] !== 'function' || (length === 0 && args.length < 2)) return apply(method, view, args as never[]);
+    let i = step === 1 ? 0 : length - 1;
+    let value = args[1];
+    if (args.length < 2) {
+      value = element(view, i);
+      i += step;
+    }
+    for (; i >= 0 && i < length; i += step) value = (args[0] as Callback)(value, element(view, i), i, view);
+    return value;
   };
 
-/** What a method of a watched view touches, announced before it; it may return other arguments. */
-const BEFORE: Readonly<Record<string, Before>> = {
+const METHODS: Readonly<Record<string, Replacement>> = {
   at(view, [at]) {
     const n = Math.trunc(Number(at)) || 0;
     const index = n < 0 ? view.length + n : n;
-    if (index >= 0 && index < view.length) tell('peek', view, index);
-    return undefined;
+    return index >= 0 && index < view.length ? element(view, index) : undefined;
   },
-  set(view, [source, offset]) {
+  set(view, [source, offset], method) {
     const from = Math.trunc(Number(offset ?? 0)) || 0;
     const given = (source ?? []) as ArrayLike<unknown>;
-    const values = watched(given);
-    for (let i = 0; i < given.length && from + i < view.length; i++) {
-      if (values !== undefined) tell('peek', values, i);
-      tell('poke', view, from + i, typeof given[i] === 'number' ? given[i] : UNKNOWN);
-    }
+    const count = given.length;
+    if (from < 0 || !(from + count <= view.length)) return apply(method, view, [source, offset] as never[]);
+    const shared = watched(given);
+    const values = shared !== undefined && shared.buffer === view.buffer ? copyOf(shared) : given;
+    for (let i = 0; i < count; i++) setElement(view, from + i, coerced(view, get(values, i)));
     return undefined;
   },
   fill(view, [value, from, to]) {
+    const filled = coerced(view, value);
     const end = relative(to, view.length, view.length);
-    for (let i = relative(from, view.length, 0); i < end; i++)
-      tell('poke', view, i, typeof value === 'number' ? value : UNKNOWN);
-    return undefined;
+    for (let i = relative(from, view.length, 0); i < end; i++) setElement(view, i, filled);
+    return view;
   },
   copyWithin(view, [to, from, end]) {
     const { length } = view;
     const target = relative(to, length, 0);
     const start = relative(from, length, 0);
-    const count = Math.min(relative(end, length, length) - start, length - target);
-    range('peek', view, start, start + count);
-    range('poke', view, target, target + count);
-    return undefined;
+    const count = Math.max(0, Math.min(relative(end, length, length) - start, length - target));
+    const copy = copyOf(view, start, start + count);
+    for (let i = 0; i < count; i++) setElement(view, target + i, copy[i]);
+    return view;
   },
-  slice(view, [from, to]) {
-    range('peek', view, relative(from, view.length, 0), relative(to, view.length, view.length));
-    return undefined;
+  slice(view, args, method) {
+    const [from, to] = args;
+    const result = apply(method, view, args as never[]) as View;
+    const start = relative(from, view.length, 0);
+    const count = relative(to, view.length, view.length) - start;
+    for (let i = 0; i < count; i++) result[i] = element(view, start + i);
+    return result;
   },
-  indexOf: searches(1),
-  includes: searches(1),
-  lastIndexOf: searches(-1),
-  join: all,
-  toLocaleString: all,
-  with: all,
-  toReversed: all,
-  toSorted: all,
+  map(view, args, method) {
+    const [callback, self] = args;
+    if (typeof callback !== 'function') return apply(method, view, args as never[]);
+    const result = new (speciesOf(view))(view.length);
+    for (let i = 0; i < view.length; i++) result[i] = apply(callback as Callback, self, [element(view, i), i, view]);
+    return result;
+  },
+  filter(view, args, method) {
+    const [callback, self] = args;
+    if (typeof callback !== 'function') return apply(method, view, args as never[]);
+    const kept: unknown[] = [];
+    for (let i = 0; i < view.length; i++) {
+      const value = element(view, i);
+      if (apply(callback as Callback, self, [value, i, view])) kept.push(value);
+    }
+    const result = new (speciesOf(view))(kept.length);
+    for (let i = 0; i < kept.length; i++) result[i] = kept[i];
+    return result;
+  },
+  indexOf: searches(1, (i) => i, -1),
+  includes: searches(1, () => true, false),
+  lastIndexOf: searches(-1, (i) => i, -1),
+  join: onCopy,
+  toLocaleString: onCopy,
+  with: onCopy,
+  toReversed: onCopy,
+  toSorted: onCopy,
   reverse: inPlace,
   sort: inPlace,
-  map: each,
-  filter: each,
-  forEach: each,
-  find: each,
-  findIndex: each,
-  findLast: each,
-  findLastIndex: each,
-  some: each,
-  every: each,
-  reduce: folds(() => 0),
-  reduceRight: folds((view) => view.length - 1),
+  forEach: each(1, () => undefined, undefined),
+  find: each(1, (hit, value) => (hit ? value : undefined), undefined),
+  findIndex: each(1, (hit, _, i) => (hit ? i : undefined), -1),
+  findLast: each(-1, (hit, value) => (hit ? value : undefined), undefined),
+  findLastIndex: each(-1, (hit, _, i) => (hit ? i : undefined), -1),
+  some: each(1, (hit) => (hit ? true : undefined), false),
+  every: each(1, (hit) => (hit ? undefined : false), true),
+  reduce: folds(1),
+  reduceRight: folds(-1),
 };
+
+/** Replaces a method of watched views. */
+function replaceMethod(name: string, replacement: Replacement): void {
+  const descriptor = Object.getOwnPropertyDescriptor(TypedArray.prototype, name);
+  const method = descriptor?.value as Method | undefined;
+  if (method === undefined) return; // younger than the host
+  const holder = {
+    [name](this: unknown, ...args: unknown[]): unknown {
+      const view = watched(this);
+      if (view !== undefined) return replacement(view, args, method);
+      const source = name === 'set' ? watched(args[0]) : undefined; // out of shared memory into one's own
+      return apply(method, this, source === undefined ? (args as never[]) : ([copyOf(source), args[1]] as never[]));
+    },
+  };
+  const value = holder[name] as Method;
+  Object.defineProperty(value, 'length', { value: method.length, configurable: true });
+  Object.defineProperty(TypedArray.prototype, name, { ...descriptor, value });
+}
 
 /** Replaces a method by one that first calls `before` with its object and arguments. */
 function replace(
@@ -283,15 +366,7 @@ function bytes(kind: AccessKind, buffer: ArrayBufferLike, from: number, count: n
 }
 
 function replaceMethods(): void {
-  for (const [name, before] of Object.entries(BEFORE)) {
-    replace(TypedArray.prototype, name, (object, args) => {
-      const view = watched(object);
-      if (view !== undefined) return before(view, args);
-      const source = name === 'set' ? watched(args[0]) : undefined;
-      if (source !== undefined) range('peek', source, 0, source.length); // out of shared memory into one's own
-      return undefined;
-    });
-  }
+  for (const [name, replacement] of Object.entries(METHODS)) replaceMethod(name, replacement);
   replaceIterator('values', (view, index) => get(view, index));
   replaceIterator('entries', (view, index) => [index, get(view, index)]);
   for (const name of Object.getOwnPropertyNames(DataView.prototype)) {
@@ -379,7 +454,8 @@ const atomics = {
   },
   wait(object: Integers, index: number, expected: number, timeout: number = Number.POSITIVE_INFINITY): string {
     const view = watched(object);
-    const at = view === undefined || !(view instanceof Int32Array) ? -1 : atomicIndex(view, index);
+    const waits = view instanceof Int32Array || view instanceof BigInt64Array;
+    const at = waits ? atomicIndex(view, index) : -1;
     if (view === undefined || at === -1) return host.wait(object, index, expected, timeout);
     const limit = Number.isNaN(+timeout) ? Number.POSITIVE_INFINITY : Math.max(0, +timeout);
     const found = asElement(view, expected) as number;
@@ -411,10 +487,11 @@ export const access = {
   get,
   ref: (object: unknown, key: unknown): Ref => new Ref(object, key, assign),
   refSloppy: (object: unknown, key: unknown): Ref => new Ref(object, key, assignSloppy),
-  read(source: unknown): unknown {
+  /** What a constructor is given: a view that it copies is read element by element. */
+  read(source: unknown, callee: unknown): unknown {
     const view = watched(source);
-    if (view !== undefined && !(view instanceof DataView)) range('peek', view, 0, view.length);
-    return source;
+    if (view === undefined || view instanceof DataView || typeof callee !== 'function') return source;
+    return callee.prototype instanceof (TypedArray as unknown as new () => object) ? copyOf(view) : source;
   },
   apply: (method: Method, object: unknown, args: never[]): unknown => apply(method, object, args),
 };
