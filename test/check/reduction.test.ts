@@ -36,4 +36,22 @@ describe('reduction', async () => {
     }
     expect(whole).toBeGreaterThan(reduced * (preemptions > 1 ? 1.2 : 0.5));
   });
+
+  const wide = new URL('./wide.programs.mjs', import.meta.url).href;
+  it.each([
+    [1, 20],
+    [2, 8],
+  ])('finds the outcomes of programs with accesses of several widths: %i preemptions', options, async (...round) => {
+    const [preemptions, programs] = round;
+    for (let seed = 0; seed < programs; seed++) {
+      const source = { url: wide, name: `wide-${preemptions * 40 + seed}`, transform: true };
+      const some = await check(source, { preemptions, jobs: 1 });
+      const all = await check(source, { preemptions, jobs: 1, reduction: false });
+      expect([some.verdict, all.verdict]).toEqual(['exhausted', 'exhausted']);
+      expect(
+        some.outcomes.map(([outcome]) => outcome),
+        some.facts.title,
+      ).toEqual(all.outcomes.map(([outcome]) => outcome));
+    }
+  });
 });
