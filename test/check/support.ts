@@ -8,9 +8,13 @@ import { modelOptions } from '../../scripts/check-bundle.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
+/** Test files run at the same time, each on a processor of its own where crews can be pinned. */
+const processor = Number(process.env.VITEST_POOL_ID ?? 0) || 0;
+
 /** The built checker: its threads are bundles beside it. */
 export async function checker(): Promise<typeof Checker> {
-  return (await import(pathToFileURL(join(root, 'dist/check/index.js')).href)) as typeof Checker;
+  const built = (await import(pathToFileURL(join(root, 'dist/check/index.js')).href)) as typeof Checker;
+  return { ...built, check: (source, options) => built.check(source, { processor, ...options }) };
 }
 
 /** URL of a bundle of the models in `file`, with a mutant's edits. */
