@@ -241,6 +241,11 @@ export class Machine {
     this.checkOpen('reap');
     if (!Number.isInteger(id) || id < 0) throw new VmError('EINVAL', 'reap', `${show(id)} is not a cpu`);
     if (id === this.cpu) throw new VmError('EINVAL', 'reap', 'a thread cannot reap itself');
+    return this.reapNow(id);
+  }
+
+  /** Internal: `reap` without a doubt, for those who know that the thread of cpu `id` is gone. */
+  reapNow(id: number): boolean {
     return this.kernel.rcu.outside(() => reapCpu(this.kernel, id));
   }
 

@@ -118,6 +118,11 @@ export class Frames {
     this._flush(this._count);
   }
 
+  /** As Slab.forget. */
+  forget(): void {
+    this._count = 0;
+  }
+
   /** Frames by state, for conservation checks. Exact only when nobody allocates. */
   census(): { live: number; owned: number; retired: number; free: number } {
     const { words } = this._cpu;

@@ -98,6 +98,11 @@ export class Slab {
     this._flush(this._count);
   }
 
+  /** Forgets the magazine: a reaper has taken its records, which name this cpu. */
+  forget(): void {
+    this._count = 0;
+  }
+
   /** Records by state, for conservation checks. Exact only when nobody allocates. */
   census(): { live: number; owned: number; retired: number; free: number } {
     const out = { live: 0, owned: 0, retired: 0, free: 0 };

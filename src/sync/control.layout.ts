@@ -46,7 +46,7 @@ export const H_IO_MS = 12;
 
 export const MAGIC = 0x766d7370;
 /** Bumped with every change of a layout file; attach refuses another one. */
-export const LAYOUT_VERSION = 2;
+export const LAYOUT_VERSION = 3;
 
 /* Machine-wide lines. */
 export const EPOCH = 64;

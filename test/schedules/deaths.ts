@@ -25,8 +25,8 @@ export function twoDeathsAtOnce(): { outcomes: string[]; reaped: boolean; mapped
     );
     return victim.cpu;
   }) as [number, number];
-  const outcomes = [first, second].map((cpu) => outcome(() => machine.reap(cpu)));
-  const reaped = machine.reap(first);
+  const outcomes = [first, second].map((cpu) => outcome(() => machine.reapNow(cpu)));
+  const reaped = machine.reapNow(first);
   const mapped = [one, other].map((space) => outcome(() => space.mmap({ length: P, prot: RW, flags: ANON })));
   return { outcomes, reaped, mapped };
 }
@@ -39,5 +39,5 @@ export function deathBesideManySpaces(): { reaped: boolean; again: boolean } {
   const { machine } = makeCast(1);
   for (let i = 0; i <= HELD_SLOTS; i++) machine.createSpace();
   const victim = anotherCpu(machine);
-  return { reaped: machine.reap(victim.cpu), again: machine.reap(victim.cpu) };
+  return { reaped: machine.reapNow(victim.cpu), again: machine.reapNow(victim.cpu) };
 }

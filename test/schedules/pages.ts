@@ -88,5 +88,5 @@ export function readerDies(): { before: string; reaped: boolean; after: number }
     () => reader.load32(address),
   );
   const before = outcome(() => waiter.load32(address));
-  return { before, reaped: machine.reap(victim.cpu), after: waiter.load32(address) };
+  return { before, reaped: machine.reapNow(victim.cpu), after: waiter.load32(address) };
 }

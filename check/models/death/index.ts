@@ -82,7 +82,7 @@ function deathModel({ name, title, act, after, arrange, preemptions }: Case): Mo
         name: 'survivor',
         prepare: bereaved,
         run: ({ machine, space, world }: Bereaved, context: ThreadContext) => {
-          if (context.join('victim') && !machine.reap(world.victim[0] as number))
+          if (context.join('victim') && !machine.reapNow(world.victim[0] as number))
             throw new Error('there was nobody to reap');
           const there = look(space, P1);
           const mapped = space.maps().some(({ start, end }) => start <= P1 && P1 < end);
@@ -182,7 +182,7 @@ export const deathModels = [
         name: 'survivor',
         prepare: bereaved,
         run: ({ machine, space, world }: Bereaved, context: ThreadContext) => {
-          if (context.join('victim')) machine.reap(world.victim[0] as number);
+          if (context.join('victim')) machine.reapNow(world.victim[0] as number);
           return look(space, P1);
         },
       },

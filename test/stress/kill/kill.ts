@@ -110,7 +110,7 @@ function dieOnce(
     port.kill(fatal, () => scenario.act(world));
     place = port.place;
     if (reaper === undefined) {
-      if (!port.survive(() => world.survivor.reap(world.victim.cpu))) what.push('there was nobody to reap');
+      if (!port.survive(() => world.survivor.reapNow(world.victim.cpu))) what.push('there was nobody to reap');
     } else {
       place += `, its reaper ${reapTwice(port, world, reaper)}`;
     }
@@ -128,13 +128,13 @@ function dieOnce(
 /** A third thread reaps, and dies of it; the survivor is told of that death only. */
 function reapTwice(port: Port, { survivor, victim }: World, fatal: number): string {
   const reaper = anotherCpu(survivor);
-  const lived = port.kill(fatal, () => void reaper.reap(victim.cpu));
+  const lived = port.kill(fatal, () => void reaper.reapNow(victim.cpu));
   const where = lived ? 'lived' : `at ${fatal} (${port.place})`;
   port.survive(() => {
     // It died before it had begun: then the first death is nobody's yet, and is told first.
-    if (isAttached(survivor, victim)) survivor.reap(victim.cpu);
+    if (isAttached(survivor, victim)) survivor.reapNow(victim.cpu);
     if (lived) reaper.close();
-    else survivor.reap(reaper.cpu);
+    else survivor.reapNow(reaper.cpu);
   });
   return where;
 }

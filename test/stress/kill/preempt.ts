@@ -98,7 +98,7 @@ export const INTRUDERS: readonly Intruder[] = [
         theirFile: third.attachFile(file.handle),
       };
       port.dieInside(at, () => tolerant(() => scenario.act(own)));
-      survivor.reap(third.cpu);
+      survivor.reapNow(third.cpu);
     },
   },
 ];
