@@ -16,6 +16,7 @@ import { Faulter } from './fault/faulter.ts';
 import { MappedFile } from './mapped-file.ts';
 import { MM_MAP_COUNT, MM_MAPPED_PAGES, MM_SEQUENCE } from './paging/mm.layout.ts';
 import { View } from './paging/view.ts';
+import { publicCall } from './public-call.ts';
 import type { Kernel } from './space/kernel.ts';
 import { rootOf } from './space/layout.ts';
 import { mapPages } from './space/map.ts';
@@ -114,14 +115,14 @@ export class Space {
     const { addr = 0, length, prot, flags, file, offset = 0 } = options;
     const mapping = file === undefined ? NONE : this._mappingOf(file);
     const request = mapRequest({ addr, length, prot, flags, offset, mapping: mapping as never });
-    return this._outside(() => mapPages(this._k, this._mm, request)) * PAGE_SIZE;
+    return this._outside('mmap', () => mapPages(this._k, this._mm, request)) * PAGE_SIZE;
   }
 
   /** Unmaps whole pages; holes in the range are allowed. munmap(2). Throws EINVAL, ENOMEM (a split needs a record). */
   munmap(address: number, length: number): void {
     this._check('munmap');
     const { start, end } = pageRange(address, length, 'munmap', 'EINVAL');
-    this._outside(() => unmapPages(this._k, this._mm, start as Vpn, end as Vpn));
+    this._outside('munmap', () => unmapPages(this._k, this._mm, start as Vpn, end as Vpn));
   }
 
   /**
@@ -137,7 +138,7 @@ export class Space {
       return;
     }
     const { start, end } = pageRange(address, length, 'mprotect', 'ENOMEM');
-    this._outside(() => protectRange(this._k, this._mm, start as Vpn, end as Vpn, rights));
+    this._outside('mprotect', () => protectRange(this._k, this._mm, start as Vpn, end as Vpn, rights));
   }
 
   /** One consistent view of the whole layout, in address order. */
@@ -407,14 +408,14 @@ export class Space {
   ): 'ok' | 'not-equal' | 'timed-out' {
     this._check('wait');
     const parts = { k: this._k, view: this._view, translator: this._translator, words: this._host.views.i32 };
-    return futexWait(parts, this._host.shared, address, expected, timeout);
+    return this._call('wait', () => futexWait(parts, this._host.shared, address, expected, timeout));
   }
 
   /** FUTEX_WAKE: wakes up to `count` threads that wait on the word, in any space that maps the same shared page. */
   notify(address: number, count: number = Number.POSITIVE_INFINITY): number {
     this._check('notify');
     const parts = { k: this._k, view: this._view, translator: this._translator, words: this._host.views.i32 };
-    return futexNotify(parts, address, count);
+    return this._call('notify', () => futexNotify(parts, address, count));
   }
 
   /* Life. */
@@ -430,8 +431,13 @@ export class Space {
   close(): void {
     if (this._closed) return;
     if (this._view.sectionDepth > 0) throw new VmError('EDEADLK', 'close', 'the space is closed inside its own run()');
-    this._closed = true;
     this._host.spaceClosed(this);
+    this._closed = true;
+  }
+
+  /** Internal: this thread has left the machine, and its spaces with it. */
+  machineClosed(): void {
+    this._closed = true;
   }
 
   /** The tree of VMAs, for people. */
@@ -459,15 +465,14 @@ export class Space {
   }
 
   /** Layout calls may sleep: they leave every section of this thread first. */
-  private _outside<T>(call: () => T): T {
-    const { rcu } = this._k;
-    if (rcu.suspendedDepth !== 0) oops('H1', 'a callback changed the layout while its thread was serving a fault');
-    try {
-      return rcu.outside(call);
-    } catch (error) {
-      this._k.cpu.noteOops(error);
-      throw error;
-    }
+  private _outside<T>(syscall: string, call: () => T): T {
+    return this._call(syscall, () => this._k.rcu.outside(call));
+  }
+
+  private _call<T>(syscall: string, call: () => T): T {
+    if (this._k.rcu.suspendedDepth !== 0)
+      oops('H1', `a callback called ${syscall} while its thread was serving a fault`);
+    return publicCall(this._k, syscall, call);
   }
 
   private _mappingOf(file: MappedFile): number {

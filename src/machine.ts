@@ -15,9 +15,10 @@ import { type Census, takeCensus } from './census.ts';
 import { DESIGN_NAMES, type DesignName, designById, designByName } from './design/designs.ts';
 import { type FileHandle, MappedFile } from './mapped-file.ts';
 import { MM_SERIAL } from './paging/mm.layout.ts';
+import { callFailed, checkNoCallback, enterCall, lastCall, publicCall } from './public-call.ts';
 import { reapCpu, reapThread } from './reap.ts';
 import type { Kernel } from './space/kernel.ts';
-import { attachMm, createMm, leaveMm } from './space/mm.ts';
+import { attachMm, createMm, forEachMm, leaveMm, usesMm } from './space/mm.ts';
 import {
   C_THREAD,
   CPUS_USED,
@@ -30,6 +31,7 @@ import {
   LAYOUT_VERSION,
 } from './sync/control.layout.ts';
 import { attachCpu, detachCpu, readCounter } from './sync/cpu.ts';
+import { giveUp } from './sync/spinlock.ts';
 import { type Counters, type HistogramName, sumCounters, sumHistograms } from './trace/counters.ts';
 import { type FrameViews, frameViews } from './views.ts';
 
@@ -142,7 +144,9 @@ export class Machine {
     if (options.limit !== undefined && limit < PAGE_SIZE) {
       throw new VmError('EINVAL', 'createSpace', 'the limit must be at least a page');
     }
-    return this.#open(createMm(this.kernel, Math.floor(limit / PAGE_SIZE)));
+    return publicCall(this.kernel, 'createSpace', () =>
+      this.#open(createMm(this.kernel, Math.floor(limit / PAGE_SIZE))),
+    );
   }
 
   /** Opens another thread's space. Throws ESTALE when it is gone, EINVAL for another machine's. */
@@ -155,7 +159,7 @@ export class Machine {
     byteCount(handle.space, 'the record of the space', 'attachSpace');
     const known = this.#spaces.get(handle.space);
     if (known !== undefined && known.handle.serial === handle.serial) return known;
-    attachMm(this.kernel, handle.space as MmRef, handle.serial);
+    publicCall(this.kernel, 'attachSpace', () => attachMm(this.kernel, handle.space as MmRef, handle.serial));
     return this.#open(handle.space as MmRef);
   }
 
@@ -179,10 +183,17 @@ export class Machine {
   /** Internal: this thread's only handle on the space was closed. */
   spaceClosed(space: Space): void {
     const mm = space.handle.space;
-    if (this.#spaces.get(mm) === space) this.#spaces.delete(mm);
     const { rcu, cpu } = this.kernel;
-    rcu.outside(() => leaveMm(this.kernel, mm as MmRef, cpu.id));
-    rcu.freeRetired(cpu.id);
+    if (!cpu.poisoned) enterCall(this.kernel, 'close');
+    if (this.#spaces.get(mm) === space) this.#spaces.delete(mm);
+    if (cpu.poisoned) return; // nobody works on with wrong memory
+    try {
+      rcu.outside(() => leaveMm(this.kernel, mm as MmRef, cpu.id));
+      rcu.freeRetired(cpu.id);
+    } catch (error) {
+      callFailed(this.kernel, error);
+      if (!(error instanceof VmError) || error.code !== 'ETIMEDOUT') throw error; // else it is closed later, by us or whoever reaps
+    }
   }
 
   /* Files. */
@@ -195,7 +206,7 @@ export class Machine {
     this.checkOpen('createFile');
     if (typeof kind !== 'string' || kind === '') throw new VmError('EINVAL', 'createFile', 'kind must be a name');
     byteCount(size, 'size', 'createFile');
-    const mapping = this.kernel.files.create(kind, options, size);
+    const mapping = publicCall(this.kernel, 'createFile', () => this.kernel.files.create(kind, options, size));
     if (own !== undefined) this.kernel.files.adopt(mapping, own);
     return this.#opened(mapping);
   }
@@ -209,7 +220,7 @@ export class Machine {
     }
     byteCount(handle.file, 'the record of the file', 'attachFile');
     const mapping = handle.file as MappingRef;
-    this.kernel.files.open(mapping, handle.serial);
+    publicCall(this.kernel, 'attachFile', () => this.kernel.files.open(mapping, handle.serial));
     if (own !== undefined) this.kernel.files.adopt(mapping, own);
     return this.#opened(mapping);
   }
@@ -223,10 +234,13 @@ export class Machine {
 
   #fileClosed(file: MappedFile, mapping: MappingRef): void {
     const opened = this.#files.get(mapping);
-    opened?.delete(file);
-    if (opened === undefined || opened.size > 0) return;
-    this.#files.delete(mapping);
-    this.kernel.files.close(mapping, this.kernel.cpu.id);
+    if (opened === undefined || !opened.has(file)) return;
+    if (opened.size === 1) {
+      if (!this.kernel.cpu.poisoned)
+        publicCall(this.kernel, 'close', () => this.kernel.files.close(mapping, this.kernel.cpu.id));
+      this.#files.delete(mapping);
+    }
+    opened.delete(file);
     this.kernel.files.sweepLocal('closed');
   }
 
@@ -246,7 +260,7 @@ export class Machine {
 
   /** Internal: `reap` without a doubt, for those who know that the thread of cpu `id` is gone. */
   reapNow(id: number): boolean {
-    return this.kernel.rcu.outside(() => reapCpu(this.kernel, id));
+    return this.#reaping(() => (reapCpu(this.kernel, id) ? 1 : 0)) > 0;
   }
 
   /**
@@ -281,7 +295,18 @@ export class Machine {
   /** Internal: reaps every cpu of the host's thread `thread`; the number reaped. */
   reapThread(thread: number): number {
     if (this.#closed) return 0;
-    return this.kernel.rcu.outside(() => reapThread(this.kernel, thread));
+    return this.#reaping(() => reapThread(this.kernel, thread));
+  }
+
+  /** A reaping that this thread could not finish goes on here, so it is no hindrance to another. */
+  #reaping(reap: () => number): number {
+    const { kernel } = this;
+    checkNoCallback(kernel, 'reap');
+    try {
+      return kernel.rcu.outside(reap);
+    } catch (error) {
+      throw callFailed(kernel, error);
+    }
   }
 
   /* Looking at it. */
@@ -328,7 +353,7 @@ export class Machine {
   drain(): void {
     this.checkOpen('drain');
     if (this.kernel.rcu.inSection) throw new VmError('EDEADLK', 'drain', 'called inside run()');
-    this.kernel.rcu.drain();
+    publicCall(this.kernel, 'drain', () => this.kernel.rcu.drain());
   }
 
   /* Life. */
@@ -337,15 +362,16 @@ export class Machine {
   close(): void {
     if (this.#closed) return;
     const { kernel } = this;
+    checkNoCallback(kernel, 'close');
     if (kernel.rcu.depth > 0 || kernel.rcu.suspendedDepth > 0) {
       throw new VmError('EDEADLK', 'close', 'the machine is closed inside run()');
     }
-    for (const files of [...this.#files.values()]) for (const file of [...files]) file.close();
-    for (const space of [...this.#spaces.values()]) space.close();
-    this.#closed = true;
+    this.#closed = true; // first: the backings that are closed now are users' code
     machines.delete(this.#key);
+    for (const files of this.#files.values()) for (const file of files) file.machineClosed();
+    for (const space of this.#spaces.values()) space.machineClosed();
     kernel.files.sweepLocal('all');
-    detachKernel(kernel);
+    if (!kernel.cpu.poisoned) lastCall(kernel, () => detachKernel(kernel));
   }
 
   /** Internal. */
@@ -455,10 +481,18 @@ function machineKey(words: Int32Array): string {
   return `${peek(words, H_ID_LOW)}:${peek(words, H_ID_HIGH)}`;
 }
 
+/** Gives everything back. Can be begun again when it was cut short. */
 function detachKernel(k: Kernel): void {
+  k.files.closeAll(k.cpu.id);
+  forEachMm(k, (mm) => {
+    if (usesMm(k, k.cpu.id, mm)) leaveMm(k, mm, k.cpu.id);
+  });
   k.rcu.freeRetired(k.cpu.id);
   k.rcu.freeRetired(k.cpu.id);
   for (const slab of Object.values(k.slabs)) slab.flush();
   k.frames.flush();
+  // What could not be listed is found by its state: by a reaper.
+  if (!k.rcu.allListed)
+    giveUp(k.cpu, new VmError('ETIMEDOUT', 'close', 'a dead thread holds the lock over what this one retired'));
   detachCpu(k.words, k.cpu.id);
 }

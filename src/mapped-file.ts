@@ -53,8 +53,18 @@ export class MappedFile {
   /** Mappings stay valid. Idempotent. */
   close(): void {
     if (this.#closed) return;
+    this.#closed = true; // first: a backing that is closed with it may call this again
+    try {
+      this.#onClose(this);
+    } catch (error) {
+      this.#closed = false;
+      throw error;
+    }
+  }
+
+  /** Internal: this thread has left the machine, and its files with it. */
+  machineClosed(): void {
     this.#closed = true;
-    this.#onClose(this);
   }
 
   /** Internal: the record, if the file belongs to this machine. Throws EBADF when it is closed. */

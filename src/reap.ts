@@ -1,56 +1,45 @@
 /**
- * Finishing what a dead thread left behind (I27). Called only once the host has confirmed the death. Nothing was journaled:
- * locks name their owner, records name the cpu that had them in hand, page-table entries say whether they were being zapped, and the
- * slot says which layout operation was under way; every step is idempotent, so it is simply done again.
+ * Finishing what a thread left behind: one that died (I27), and one that lives but has given up a call half-way (see
+ * sync/spinlock.ts). Nothing was journaled: locks name their owner, records name the cpu that had them in hand, page-table entries
+ * say whether they were being zapped, and the slot says which layout operation was under way; every step is idempotent, so it is
+ * simply done again.
  *
- * The order matters. The slot's section ends first (grace periods may be needed); locks next, each after what it protects was
- * made to agree with itself again; then what of the dead thread's edits is in a tree is told from what is not, before
- * the interrupted operation is done again under the dead thread's mmap_lock; what is left in its hands goes back last.
- *
- * A reaper may die too. The dead cpu's state names it, so whoever reaps the reaper takes both.
+ * Who is at whose work is in the state words. A cpu in state DEAD or GAVE_UP waits for somebody; above the state stands the tag of the
+ * cpu that is at it. If that one dies or gives up as well, whoever takes over its work takes over this too (`collect`).
  */
-import { cas, load, peek, poke, store } from '#atomics';
-import { pageReap } from './backing/page-lock.ts';
-import type { MappingRef, MmRef, PageRef, TableRef, VmaRef, Vpn } from './base/brands.ts';
+import { cas, load, now, store } from '#atomics';
 import { VmError } from './base/errors.ts';
 import { MAX_CPUS, VPN_LIMIT } from './base/limits.ts';
-import { LIVE, ownedBy, R_STATE, RETIRED, stateKind } from './memory/ownership.ts';
-import { P_LOCK, P_MAPPING, P_REFS, P_RMAP_SLOT } from './memory/page.layout.ts';
-import type { Slab } from './memory/slab.ts';
+import { abandonedTag } from './memory/ownership.ts';
 import { bumpGeneration } from './paging/generation.ts';
-import { MM_MMAP_LOCK } from './paging/mm.layout.ts';
-import { ptePfn } from './paging/pte.ts';
-import { INTENT_EXIT, INTENT_NONE, INTENT_PROTECT, INTENT_UNMAP, type Intent, readIntent } from './space/intent.ts';
-import { type Kernel, RETIRE_FRAME, RETIRE_NODE, RETIRE_RMAP, RETIRE_TABLE } from './space/kernel.ts';
-import { lockTree, rootOf, settleLayout, unlockTree } from './space/layout.ts';
-import { announceReplaced } from './space/map.ts';
-import { exitMm, exitMmLocked, forEachMm, forEveryMm, isExiting, leaveMm } from './space/mm.ts';
-import { protectLocked } from './space/protect.ts';
-import { unmapLocked } from './space/unmap.ts';
 import {
-  C_HELD,
-  C_INTENT,
-  C_PAGE_LOCKS,
-  C_REF_VMA,
+  concernedSpaces,
+  dropReferences,
+  finishExit,
+  finishLayout,
+  releasePageLocks,
+  releaseSpinlocks,
+  settleTree,
+  takeRecords,
+} from './reap-steps.ts';
+import type { Kernel } from './space/kernel.ts';
+import { forEachMm, forEveryMm } from './space/mm.ts';
+import {
   C_SLOT,
   C_STATE,
   C_THREAD,
   CPU_ATTACHED,
   CPU_DEAD,
+  CPU_GAVE_UP,
   CPUS_USED,
   cpuSlot,
   GRACE,
   H_DEATHS,
-  HELD_SLOTS,
-  PAGE_LOCK_SLOTS,
 } from './sync/control.layout.ts';
 import { detachCpu } from './sync/cpu.ts';
 import { futexReap } from './sync/futex.ts';
-import { OWNER_MASK } from './sync/lock-classes.ts';
-import { rwsemReap, writeUnlock } from './sync/rwsem.ts';
-import { spinReap } from './sync/spinlock.ts';
+import { forgetGivingUp, releasingHeld } from './sync/spinlock.ts';
 import { COUNTER } from './trace/counters.ts';
-import { DETACHED_REPLACED } from './vma/vma.layout.ts';
 
 /** Reaps every cpu of the host's thread `thread`. */
 export function reapThread(k: Kernel, thread: number): number {
@@ -61,42 +50,175 @@ export function reapThread(k: Kernel, thread: number): number {
   return reaped;
 }
 
-/** Requires: outside sections, nothing held. False if the cpu is not attached, or somebody else is reaping it. */
+/**
+ * The thread of cpu `id` is gone, as the host has confirmed. False if the cpu is not in use, or somebody else is reaping it. Throws
+ * ETIMEDOUT when another dead thread's lock is in the way, ENOMEM: this cpu has then given up, and goes on with its next call;
+ * nobody needs to ask again. Requires: outside sections, nothing held.
+ */
 export function reapCpu(k: Kernel, id: number): boolean {
   if (id >= MAX_CPUS) throw new VmError('EINVAL', 'reap', `there is no cpu ${id}`);
-  const was = cas(k.words, cpuSlot(id) + C_STATE, CPU_ATTACHED, deadIn(k.cpu.tag));
-  // A reaping that ended in an error (another dead thread's lock, no memory) is begun again: every step is idempotent.
-  if (was !== CPU_ATTACHED && was !== deadIn(k.cpu.tag)) return false;
-  const dead = [id, ...corpsesOf(k, id + 1)];
-  for (const each of dead) store(k.words, cpuSlot(each) + C_SLOT, 0);
-  for (const each of dead) releaseSpinlocks(k, each);
-  for (const each of dead) releasePageLocks(k, each);
-  for (const each of dead) futexReap(k.words, each);
-  for (const each of dead) k.rcu.dropLists(each);
-  for (const each of dead) forEveryMm(k, (mm) => settleTree(k, mm, each + 1));
-  for (const each of dead) forEveryMm(k, (mm) => finishLayout(k, mm, each, dead));
-  for (const each of dead) finishExit(k, each);
-  forEachMm(k, (mm) => bumpGeneration(k.cpu, mm, 0 as Vpn, VPN_LIMIT as Vpn));
-  for (const each of dead) takeRecords(k, each + 1);
-  for (const each of dead) dropReferences(k, each);
-  for (const each of dead) bury(k, each);
-  store(k.words, GRACE, load(k.words, GRACE) + 1);
-  return true;
+  const claimed = claimDead(k, id);
+  if (claimed === 'none') return false;
+  const buried = k.cpu.gaveUp === undefined ? finishAll(k, k.cpu.stallLimit) : recover(k, k.cpu.stallLimit);
+  return claimed === 'mine' || buried.includes(id);
 }
 
-/** The state names who reaps, so that the reaper's own death leaves nobody unburied. */
-function deadIn(tag: number): number {
-  return CPU_DEAD | (tag << 8);
+/** 'others': some other cpu is at it, or was when it died itself. */
+function claimDead(k: Kernel, id: number): 'mine' | 'others' | 'none' {
+  const at = cpuSlot(id) + C_STATE;
+  for (;;) {
+    const state = load(k.words, at);
+    const kind = state & 0xff;
+    const tag = state >> 8;
+    if (kind === CPU_DEAD && tag !== 0) return tag === k.cpu.tag ? 'mine' : 'others';
+    if (kind !== CPU_ATTACHED && kind !== CPU_DEAD && kind !== CPU_GAVE_UP) return 'none';
+    // Somebody who is finishing its call for it finds out in the end that it is dead, and begins anew.
+    const wanted = kind === CPU_GAVE_UP && tag !== 0 ? inHands(CPU_DEAD, tag) : inHands(CPU_DEAD, k.cpu.tag);
+    if (cas(k.words, at, state, wanted) === state) return wanted === inHands(CPU_DEAD, k.cpu.tag) ? 'mine' : 'others';
+  }
 }
 
-/** The cpus that a dead reaper had not finished with; they are ours now. */
-function corpsesOf(k: Kernel, tag: number): number[] {
+/**
+ * Takes up a cpu whose call has given up: finishes what the call left, unless somebody else has done it or is doing it. Throws
+ * ETIMEDOUT when that is not possible yet. Returns the dead cpus that were buried on the way. Requires: the call has unwound.
+ */
+export function recover(k: Kernel, patience: number): readonly number[] {
+  const { cpu, words } = k;
+  const buried: number[] = [];
+  for (const since = now(); ; ) {
+    const state = load(words, cpu.base + C_STATE);
+    if (state === CPU_ATTACHED) {
+      if (cpu.gaveUp !== undefined) startAnew(k);
+      return buried;
+    }
+    if ((state & 0xff) !== CPU_GAVE_UP)
+      throw new VmError('EBADF', 'recover', 'this thread has been reaped as a dead one');
+    buried.push(...finishAll(k, patience));
+    if (load(words, cpu.base + C_STATE) === CPU_ATTACHED) continue;
+    if (now() - since > patience) {
+      const other = (load(words, cpu.base + C_STATE) >> 8) - 1;
+      throw new VmError(
+        'ETIMEDOUT',
+        'recover',
+        `cpu ${other} has been finishing this thread's last call for ${patience} ms`,
+      );
+    }
+    k.rcu.waitABit();
+  }
+}
+
+/**
+ * The public call that has given up is over: this cpu's spinlocks are released, and everybody may see what is left to do. What can be
+ * done without waiting for others is done at once.
+ */
+export function standDown(k: Kernel): void {
+  releasingHeld(k.cpu, () => releaseSpinlocks(k, k.cpu.id));
+  offer(k);
+}
+
+/** The thread leaves with work unfinished: its cpu stays in use until somebody reaps. */
+export function leaveUnfinished(k: Kernel): void {
+  const at = k.cpu.base + C_STATE;
+  store(k.words, k.cpu.base + C_THREAD, -1);
+  for (let state = load(k.words, at); (state & 0xff) === CPU_GAVE_UP; state = load(k.words, at)) {
+    cas(k.words, at, state, inHands(CPU_DEAD, state >> 8));
+  }
+}
+
+/** From here on others may finish this cpu's work. */
+function offer(k: Kernel): void {
+  const at = k.cpu.base + C_STATE;
+  if (cas(k.words, at, CPU_ATTACHED, CPU_GAVE_UP) === CPU_ATTACHED) return;
+  cas(k.words, at, inHands(CPU_GAVE_UP, k.cpu.tag), CPU_GAVE_UP);
+}
+
+/** Finishes all that waits for somebody. Returns the cpus that were buried. Gives up with whatever ended it. */
+function finishAll(k: Kernel, patience: number): readonly number[] {
+  const { cpu } = k;
+  const limit = cpu.stallLimit;
+  cpu.stallLimit = Math.min(limit, patience);
+  const buried: number[] = [];
+  try {
+    for (let left = collect(k); left.length > 0; left = collect(k)) buried.push(...finish(k, left));
+    return buried;
+  } catch (error) {
+    if (!(error instanceof VmError)) throw error;
+    // It may have been in the middle of another one's operation: what it holds for that is released when that is done.
+    cpu.gaveUp ??= { error };
+    standDown(k);
+    throw error;
+  } finally {
+    cpu.stallLimit = limit;
+  }
+}
+
+/** The cpus whose work nobody is at, and those that these were at: they are ours now. */
+function collect(k: Kernel): readonly number[] {
+  const mine = k.cpu.tag;
   const found: number[] = [];
+  const tags = [0, mine];
   const used = load(k.words, CPUS_USED);
-  for (let id = 0; id < used; id++) {
-    if (cas(k.words, cpuSlot(id) + C_STATE, deadIn(tag), deadIn(k.cpu.tag)) === deadIn(tag)) found.push(id);
+  for (let next = 0; next < tags.length; next++) {
+    for (let id = 0; id < used; id++) {
+      if (found.includes(id) || !takeFrom(k, id, tags[next] as number)) continue;
+      found.push(id);
+      if (id + 1 !== mine) tags.push(id + 1);
+    }
   }
   return found;
+}
+
+function takeFrom(k: Kernel, id: number, tag: number): boolean {
+  const at = cpuSlot(id) + C_STATE;
+  for (const kind of [CPU_DEAD, CPU_GAVE_UP]) {
+    const theirs = inHands(kind, tag);
+    if (cas(k.words, at, theirs, inHands(kind, k.cpu.tag)) === theirs) return true;
+  }
+  return false;
+}
+
+/**
+ * The order matters. The sections of the dead end first (grace periods may be needed); locks next, each after what it protects was
+ * made to agree with itself again; then what of their edits is in a tree is told from what is not, before the interrupted
+ * operations are done again under their mmap_locks; what is left in their hands goes back last.
+ */
+function finish(k: Kernel, left: readonly number[]): readonly number[] {
+  const { words } = k;
+  if (left.includes(k.cpu.id)) startAnew(k);
+  for (const each of left) if (isDead(k, each)) store(words, cpuSlot(each) + C_SLOT, 0);
+  for (const each of left) releaseSpinlocks(k, each);
+  for (const each of left) releasePageLocks(k, each);
+  for (const each of left) futexReap(words, each);
+  for (const each of left) k.rcu.dropLists(each);
+  const tags = left.flatMap((each) => tagsOf(k, each));
+  const spaces = concernedSpaces(k, left);
+  for (const tag of tags) for (const mm of spaces) settleTree(k, mm, tag);
+  for (const each of left) forEveryMm(k, (mm) => finishLayout(k, mm, each, left));
+  for (const each of left) finishExit(k, each);
+  forEachMm(k, (mm) => bumpGeneration(k.cpu, mm, 0 as never, VPN_LIMIT as never));
+  for (const tag of tags) takeRecords(k, tag);
+  const buried = left.filter((each) => isDead(k, each));
+  for (const each of buried) dropReferences(k, each);
+  for (const each of left) if (buried.includes(each)) bury(k, each);
+  for (const each of left) if (!buried.includes(each)) giveBack(k, each);
+  store(words, GRACE, load(words, GRACE) + 1);
+  return buried;
+}
+
+/**
+ * Whose name is on what the cpu had in hand: its own, or, as it may be this very cpu, another for what its call left. If it died after
+ * it had given up there is some of both.
+ */
+function tagsOf(k: Kernel, id: number): readonly number[] {
+  const tag = id + 1;
+  if (isDead(k, id)) return [tag, abandonedTag(tag)];
+  for (const slab of Object.values(k.slabs)) slab.rename(tag, abandonedTag(tag));
+  k.frames.rename(tag, abandonedTag(tag));
+  return [abandonedTag(tag)];
+}
+
+function isDead(k: Kernel, id: number): boolean {
+  return (load(k.words, cpuSlot(id) + C_STATE) & 0xff) === CPU_DEAD;
 }
 
 function bury(k: Kernel, id: number): void {
@@ -105,185 +227,19 @@ function bury(k: Kernel, id: number): void {
   detachCpu(k.words, id);
 }
 
-function releaseSpinlocks(k: Kernel, id: number): void {
-  const slot = cpuSlot(id);
-  k.frames.reapLock(id + 1);
-  for (const slab of Object.values(k.slabs) as Slab[]) slab.reapLock(id + 1);
-  for (let i = 0; i < HELD_SLOTS; i++) {
-    const lock = peek(k.words, slot + C_HELD + i);
-    if (lock === 0 || (load(k.words, lock) & OWNER_MASK) !== id + 1) continue;
-    repair(k, lock);
-    if (spinReap(k.cpu, lock, id + 1)) k.cpu.count(COUNTER['reaped.locks']);
-  }
+/** Its thread may go on. If it died meanwhile the state says so, and it is collected again. */
+function giveBack(k: Kernel, id: number): void {
+  cas(k.words, cpuSlot(id) + C_STATE, inHands(CPU_GAVE_UP, k.cpu.tag), CPU_ATTACHED);
 }
 
-/** Makes what a lock protects agree with itself while it still bears the dead thread's name: nobody else looks at it. */
-function repair(k: Kernel, lock: number): void {
-  const leaf = k.tables.ofLock(lock);
-  if (leaf !== 0) k.tables.recount(leaf);
-  const page = k.frames.ofRmapLock(lock);
-  if (page !== 0) k.rmap.settleNodes(page);
-  const owner = k.rcu.ofLock(lock);
-  const claim = (object: number): void => poke(k.words, object + R_STATE, ownedBy(RETIRED, owner + 1));
-  if (owner !== -1) k.rcu.repairLists(owner, claim);
-  const mapping = k.files.ofLock(lock);
-  if (mapping !== 0) k.files.recount(mapping, holdersOf(k, mapping));
+/** What this thread keeps for itself is in others' hands, or about to be. */
+function startAnew(k: Kernel): void {
+  for (const slab of Object.values(k.slabs)) slab.forget();
+  k.frames.forget();
+  k.rcu.forget();
+  forgetGivingUp(k.cpu);
 }
 
-/** VMAs that say that they have a reference on the file. */
-function holdersOf(k: Kernel, mapping: MappingRef): number {
-  let holders = 0;
-  k.slabs.vma.forEach((record) => {
-    const v = record as VmaRef;
-    if (k.vmas.mapping(v) === mapping && peek(k.words, k.vmas.holdsFile(v)) !== 0) holders++;
-  });
-  return holders;
-}
-
-/** A page that was being read stays unread in its file, unlocked: whoever wants it next drops it and reads again. */
-function releasePageLocks(k: Kernel, id: number): void {
-  const { words } = k;
-  for (let i = 0; i < PAGE_LOCK_SLOTS; i++) {
-    const page = peek(words, cpuSlot(id) + C_PAGE_LOCKS + i) as PageRef;
-    if (page === 0 || (load(words, page + P_LOCK) & OWNER_MASK) !== id + 1) continue;
-    if (stateKind(peek(words, page)) === LIVE) settlePage(k, page);
-    pageReap(k.cpu, page, id + 1);
-    k.cpu.count(COUNTER['reaped.locks']);
-  }
-}
-
-/** Under the dead thread's page lock. */
-function settlePage(k: Kernel, page: PageRef): void {
-  const { words } = k;
-  if (isInCache(k, page)) {
-    k.rmap.dropStale(page, k.frames.pfnOf(page));
-    poke(words, page + P_REFS, 1); // reclaim had begun to take it
-  } else if (peek(words, page + P_RMAP_SLOT) === 0) {
-    // It had left its file, or had never got into it, and nobody maps it.
-    poke(words, page + P_MAPPING, 0);
-    k.frames.markRetired(page);
-    k.rcu.retire(RETIRE_FRAME, page);
-  }
-}
-
-function isInCache(k: Kernel, page: PageRef): boolean {
-  const mapping = peek(k.words, page + P_MAPPING) as MappingRef;
-  return mapping !== 0 && k.cache.findRecord(page, mapping);
-}
-
-/** Whether the dead thread had changed the tree or not: the root says. */
-function settleTree(k: Kernel, mm: MmRef, tag: number): void {
-  lockTree(k, mm);
-  try {
-    settleLayout(k, mm, tag);
-  } finally {
-    unlockTree(k, mm);
-  }
-}
-
-/**
- * Does the interrupted layout operation again, under the dead thread's mmap_lock, which is ours now. If it was itself about to
- * finish another dead thread's, that one is done again too.
- */
-function finishLayout(k: Kernel, mm: MmRef, id: number, dead: readonly number[]): void {
-  const sem = mm + MM_MMAP_LOCK;
-  if (!rwsemReap(k.cpu, sem, id)) return;
-  k.cpu.count(COUNTER['reaped.locks']);
-  try {
-    for (const each of dead) {
-      const intent = readIntent(k.words, k.floats, each);
-      if (intent.mm !== mm || intent.kind === INTENT_NONE) continue;
-      redo(k, intent);
-      if (intent.kind !== INTENT_EXIT) store(k.words, cpuSlot(each) + C_INTENT, INTENT_NONE);
-    }
-  } finally {
-    writeUnlock(k.cpu, sem);
-  }
-}
-
-function redo(k: Kernel, { kind, mm, start, end, prot, vma }: Intent): void {
-  if (kind === INTENT_UNMAP) {
-    const done = vma !== 0 && k.tree.find(rootOf(k, mm), start) === vma;
-    if (!done) unmapLocked(k, mm, start, end);
-    if (vma !== 0) announceReplaced(k, mm);
-  } else if (kind === INTENT_PROTECT) {
-    if (k.tree.firstHole(rootOf(k, mm), start, end) < 0) protectLocked(k, mm, start, end, prot);
-  } else if (kind === INTENT_EXIT && isExiting(k, mm, prot)) {
-    exitMmLocked(k, mm);
-  }
-}
-
-/** The thread died on its way to the mmap_lock of a space that it was to tear down. */
-function finishExit(k: Kernel, id: number): void {
-  const { kind, mm, prot } = readIntent(k.words, k.floats, id);
-  if (kind === INTENT_EXIT && isExiting(k, mm, prot)) exitMm(k, mm);
-  store(k.words, cpuSlot(id) + C_INTENT, INTENT_NONE);
-}
-
-/** Everything that names the dead cpu: published after all, waiting for a grace period, or free. */
-function takeRecords(k: Kernel, tag: number): void {
-  const { slabs, rcu } = k;
-  const frames = k.frames.reap(
-    tag,
-    (page) => isMapped(k, page) || isInCache(k, page),
-    (page) => {
-      k.frames.markRetired(page);
-      rcu.retire(RETIRE_FRAME, page);
-    },
-  );
-  k.cpu.countMany(COUNTER['reaped.frames'], frames);
-  let found = 0;
-  found += slabs.table.reap(
-    tag,
-    (t) => k.tables.isReachable(t as TableRef),
-    (t) => {
-      if (k.tables.isReachable(t as TableRef)) return slabs.table.publish(t);
-      slabs.table.markRetired(t);
-      rcu.retire(RETIRE_TABLE, t);
-    },
-  );
-  found += slabs.node.reap(tag, neverUsed, (n) => {
-    slabs.node.markRetired(n);
-    rcu.retire(RETIRE_NODE, n);
-  });
-  found += slabs.vma.reap(
-    tag,
-    (v) => {
-      const mapping = k.vmas.mapping(v as VmaRef);
-      if (mapping !== 0) k.files.put(mapping, k.vmas.holdsFile(v as VmaRef));
-      return false;
-    },
-    (v) => {
-      if (k.vmas.detachedReason(v as VmaRef) === 0) k.vmas.markDetached(v as VmaRef, DETACHED_REPLACED);
-      k.tree.retireVma(v as VmaRef);
-    },
-  );
-  found += slabs.rmap.reap(tag, neverUsed, (n) => {
-    slabs.rmap.markRetired(n);
-    rcu.retire(RETIRE_RMAP, n);
-  });
-  k.files.dropUnused(tag); // before the texts that they name
-  found += slabs.mapping.reap(tag, neverUsed, () => undefined);
-  found += slabs.text.reap(tag, neverUsed, () => undefined);
-  k.cpu.countMany(COUNTER['reaped.objects'], found);
-}
-
-/** What is in use has been published by now: see settleTree and repair. */
-function neverUsed(): boolean {
-  return false;
-}
-
-/** The frame's record says which PTE it was to go behind. */
-function isMapped(k: Kernel, page: PageRef): boolean {
-  const entry = peek(k.words, page + P_RMAP_SLOT);
-  if (entry === 0) return false;
-  const pte = load(k.words, entry);
-  return pte !== 0 && ptePfn(pte) !== 0 && k.frames.pageOf(ptePfn(pte)) === page;
-}
-
-function dropReferences(k: Kernel, id: number): void {
-  store(k.words, cpuSlot(id) + C_REF_VMA, 0);
-  // All spaces: it may have died after it had taken its name off one, before it tore it down.
-  forEachMm(k, (mm) => leaveMm(k, mm, id));
-  k.files.closeAll(id);
+function inHands(kind: number, tag: number): number {
+  return kind | (tag << 8);
 }

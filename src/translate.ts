@@ -14,6 +14,7 @@ import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_WRITE, ptePfn } from './pagin
 import { LEAF_PAGES } from './paging/table.layout.ts';
 import type { Tlb } from './paging/tlb.ts';
 import type { View } from './paging/view.ts';
+import { callDone, callFailed, enterCall } from './public-call.ts';
 import type { Kernel } from './space/kernel.ts';
 import { COUNTER } from './trace/counters.ts';
 
@@ -65,14 +66,13 @@ export class Translator {
   }
 
   private _fault(vpn: Vpn, write: boolean, address: number, access: string): void {
-    const { cpu } = this.k;
-    cpu.checkAlive();
+    enterCall(this.k, access);
     try {
       this._faulter.fault(vpn, write, address, access);
     } catch (error) {
-      cpu.noteOops(error);
-      throw error;
+      throw callFailed(this.k, error);
     }
+    callDone(this.k);
   }
 
   /** A quiescent point, if the generation has moved on. */

@@ -21,7 +21,7 @@ import { COUNTER } from '../trace/counters.ts';
 import { type Backing, makeBacking } from './backing.ts';
 import { F_DESCRIPTOR, F_LOCK, F_OPENERS, F_REFS, F_SERIAL, F_SIZE } from './mapping.layout.ts';
 import type { PageCache } from './page-cache.ts';
-import { pageTryLock, pageUnlock, pageWait } from './page-lock.ts';
+import { pageLockSoon, pageTryLock, pageUnlock, pageWait } from './page-lock.ts';
 import { Readahead } from './readahead.ts';
 import type { Reclaim } from './reclaim.ts';
 import type { TextStore } from './text.ts';
@@ -250,10 +250,13 @@ export class Files {
       const live = stateKind(peek(this._cpu.words, mapping + R_STATE)) === LIVE && this.serial(mapping) === serial;
       if (which === 'closed' && live) continue;
       this._local.delete(mapping);
+      this._cpu.callbacks++;
       try {
         backing.close();
       } catch {
         // The file is gone for this thread: nobody is left to be told, and whoever sweeps must go on.
+      } finally {
+        this._cpu.callbacks--;
       }
     }
   }
@@ -320,7 +323,7 @@ export class Files {
     const targets = pages.map((page) => this._bytesOf(page));
     doingIo(this._cpu, 'a read of a file');
     this._cpu.count(COUNTER['io.reads']);
-    const got = backing.read(position, targets);
+    const got = this._callback(() => backing.read(position, targets));
     const expected = Math.min(pages.length * PAGE_SIZE, this.size(mapping) - position);
     if (!(got >= expected)) {
       throw new VmError(
@@ -352,9 +355,19 @@ export class Files {
       kind: string;
       options: unknown;
     };
-    const backing = makeBacking(descriptor.kind, descriptor.options, this.size(mapping));
+    const backing = this._callback(() => makeBacking(descriptor.kind, descriptor.options, this.size(mapping)));
     this._local.set(mapping, { serial, backing });
     return backing;
+  }
+
+  /** Runs a user's function: no public call of this thread may lock or wait meanwhile. */
+  private _callback<T>(run: () => T): T {
+    this._cpu.callbacks++;
+    try {
+      return run();
+    } finally {
+      this._cpu.callbacks--;
+    }
   }
 
   /** Requires: nobody maps the file or has it open, so no page is locked for long and none is mapped. */
@@ -378,7 +391,7 @@ export class Files {
     for (;;) {
       const page = this._cache.find(mapping, index); // not lookup: a page left behind would be the next file's
       if (page === NONE) return;
-      if (!pageTryLock(this._cpu, page)) continue;
+      pageLockSoon(this._cpu, page);
       if (this._cache.holds(page, mapping, index)) this._reclaim.drop(page);
       else pageUnlock(this._cpu, page);
     }

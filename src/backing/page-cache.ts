@@ -3,7 +3,7 @@
  * a hint until the page lock is held and mapping and index were compared again (I21). A miss may be false while a chain is
  * changing; only `insert`, under the bucket's lock, decides.
  */
-import { load, pause, peek, peekRacy, poke, store } from '#atomics';
+import { load, peek, peekRacy, poke, store } from '#atomics';
 import { assertRule, oops } from '../base/assert.ts';
 import type { MappingRef, PageRef, Pfn } from '../base/brands.ts';
 import { NONE } from '../base/brands.ts';
@@ -24,7 +24,7 @@ import { HASH_LOCK_LINES, HASH_LOCKS, LINE } from '../sync/control.layout.ts';
 import type { Cpu } from '../sync/cpu.ts';
 import { CLASS_CACHE } from '../sync/lock-classes.ts';
 import { spinLock, spinUnlock } from '../sync/spinlock.ts';
-import { pageLockHeld, pageTryLock } from './page-lock.ts';
+import { pageLockHeld, pageLockSoon } from './page-lock.ts';
 
 /** A lockless walk that was led astray into other chains gives up after this many steps. */
 const MAX_STEPS = 64;
@@ -79,8 +79,7 @@ export class PageCache {
   insert(mapping: MappingRef, index: number, pfn: Pfn): { page: PageRef; inserted: boolean } {
     const { words } = this._cpu;
     const page = this._frames.pageOf(pfn);
-    // A lookup led astray may hold the lock for a moment to find that this is not its page.
-    while (!pageTryLock(this._cpu, page)) pause();
+    pageLockSoon(this._cpu, page); // a lookup led astray may hold the lock for a moment to find that this is not its page
     poke(words, page + P_REFS, 1);
     poke(words, page + P_FLAGS, 0);
     poke(words, page + P_RMAP_SLOT, 0);

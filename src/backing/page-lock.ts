@@ -16,13 +16,44 @@ import { C_PAGE_LOCKS, PAGE_LOCK_SLOTS } from '../sync/control.layout.ts';
 import type { Cpu } from '../sync/cpu.ts';
 import { OWNER_MASK, WAITED } from '../sync/lock-classes.ts';
 import { PARK_MS } from '../sync/park.ts';
+import { checkGaveUp, giveUp } from '../sync/spinlock.ts';
 import { COUNTER } from '../trace/counters.ts';
 
 export function pageTryLock(cpu: Cpu, page: PageRef): boolean {
+  checkGaveUp(cpu);
   const slot = record(cpu, page);
   if (cas(cpu.words, page + P_LOCK, 0, cpu.tag) === 0) return true; // acquire; pairs with pageUnlock
   poke(cpu.words, slot, 0);
   return false;
+}
+
+/**
+ * Takes the lock of a page that others hold for a moment at most (to look whether it is theirs, to take it out of its file). Not
+ * for pages in I/O. Gives up, as a spinlock does, when the owner has not let go for the machine's stall limit.
+ */
+export function pageLockSoon(cpu: Cpu, page: PageRef): void {
+  if (pageTryLock(cpu, page)) return;
+  for (let i = 0; i < SPIN_LIMIT; i++) {
+    pause();
+    if (pageTryLock(cpu, page)) return;
+  }
+  for (const since = now(); !pageTryLock(cpu, page); ) {
+    sleepOn(cpu, page, Math.min(PARK_MS, cpu.stallLimit));
+    if (now() - since <= cpu.stallLimit) continue;
+    const owner = (load(cpu.words, page + P_LOCK) & OWNER_MASK) - 1;
+    giveUp(cpu, new VmError('ETIMEDOUT', 'lock', `cpu ${owner} has held a page lock for ${cpu.stallLimit} ms`));
+  }
+}
+
+/** Holders do not sleep, so this is no wait that would need to leave a section. */
+function sleepOn(cpu: Cpu, page: PageRef, milliseconds: number): void {
+  const { words } = cpu;
+  const seen = load(words, page + P_LOCK);
+  if (seen === 0) return;
+  if (!cpu.canBlock) pause();
+  else if ((seen & WAITED) !== 0 || cas(words, page + P_LOCK, seen, seen | WAITED) === seen) {
+    wait(words, page + P_LOCK, seen | WAITED, milliseconds);
+  }
 }
 
 /**
@@ -54,6 +85,7 @@ export function pageWait(cpu: Cpu, page: PageRef, since: number): void {
 }
 
 export function pageUnlock(cpu: Cpu, page: PageRef): void {
+  if (cpu.gaveUp !== undefined) return; // recovery releases it
   const was = exchange(cpu.words, page + P_LOCK, 0); // release
   forget(cpu, page);
   if ((was & OWNER_MASK) !== cpu.tag) oops('locks', `cpu ${cpu.id} unlocks page ${page}, which it has not locked`);

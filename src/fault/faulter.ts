@@ -163,18 +163,19 @@ export class Faulter {
     });
   }
 
+  /** Forgets what it has before it gives it back: that may fail, and is somebody else's then. */
   private _release(): void {
-    if (this.spare !== 0) {
-      this.k.frames.free(this.spare);
-      this.spare = 0 as Pfn;
-    }
+    const { spare } = this;
+    this.spare = 0 as Pfn;
     this._dropHeld();
+    if (spare !== 0) this.k.frames.free(spare);
   }
 
   private _dropHeld(): void {
     if (this.held === NONE) return;
-    pageUnlock(this.k.cpu, this.held);
+    const page = this.held;
     this.held = NONE as PageRef;
+    pageUnlock(this.k.cpu, page);
   }
 }
 

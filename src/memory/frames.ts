@@ -123,6 +123,17 @@ export class Frames {
     this._count = 0;
   }
 
+  /** As Slab.rename. */
+  rename(tag: number, to: number): void {
+    const { words } = this._cpu;
+    const bump = load(words, FRAME_BUMP);
+    for (let pfn = 1; pfn < bump; pfn++) {
+      const at = this.pageOf(pfn as Pfn) + P_STATE;
+      const state = peekRacy(words, at, DEAD_ONLY);
+      if (stateTag(state) === tag) cas(words, at, state, ownedBy(stateKind(state), to));
+    }
+  }
+
   /** Frames by state, for conservation checks. Exact only when nobody allocates. */
   census(): { live: number; owned: number; retired: number; free: number } {
     const { words } = this._cpu;

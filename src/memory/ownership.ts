@@ -25,6 +25,13 @@ export function ownedBy(kind: number, tag: number): number {
 export function stateKind(state: number): number {
   return state & 0xff;
 }
+/**
+ * What a call that gave up had in hand bears this tag instead of its cpu's (1 to 64) while it is recovered: the cpu may be at work again,
+ * on its own recovery.
+ */
+export function abandonedTag(tag: number): number {
+  return tag + 64;
+}
 export function stateTag(state: number): number {
   return state >> 8;
 }

@@ -103,6 +103,16 @@ export class Slab {
     this._count = 0;
   }
 
+  /** What names `tag` is from now on `to`'s. Requires: nobody works under either. */
+  rename(tag: number, to: number): void {
+    const { words } = this._cpu;
+    this._source.forEach((record) => {
+      const state = peekRacy(words, record + R_STATE, DEAD_ONLY);
+      // By cas: see reap.
+      if (stateTag(state) === tag) cas(words, record + R_STATE, state, ownedBy(stateKind(state), to));
+    });
+  }
+
   /** Records by state, for conservation checks. Exact only when nobody allocates. */
   census(): { live: number; owned: number; retired: number; free: number } {
     const out = { live: 0, owned: 0, retired: 0, free: 0 };

@@ -22,7 +22,7 @@ import {
 import { C_SPACES, CPUS_USED, cpuSlot, SPACE_LOCK } from '../sync/control.layout.ts';
 import { CLASS_SPACES } from '../sync/lock-classes.ts';
 import { writeLock, writeUnlock } from '../sync/rwsem.ts';
-import { spinLock, spinUnlock } from '../sync/spinlock.ts';
+import { giveUp, spinLock, spinUnlock } from '../sync/spinlock.ts';
 import { DETACHED_UNMAPPED } from '../vma/vma.layout.ts';
 import { clearIntent, INTENT_EXIT, writeIntent } from './intent.ts';
 import type { Kernel } from './kernel.ts';
@@ -85,12 +85,13 @@ export function leaveMm(k: Kernel, mm: MmRef, id: number): void {
 
 /** Tears a space down that nobody uses. Idempotent: whoever reaps a thread that died in it does it again. */
 export function exitMm(k: Kernel, mm: MmRef): void {
-  writeLock(k.cpu, mm + MM_MMAP_LOCK);
   try {
-    exitMmLocked(k, mm);
-  } finally {
-    writeUnlock(k.cpu, mm + MM_MMAP_LOCK);
+    writeLock(k.cpu, mm + MM_MMAP_LOCK);
+  } catch (error) {
+    giveUp(k.cpu, error); // nobody else has the space to try again with: the intent stays until it is done
   }
+  exitMmLocked(k, mm);
+  writeUnlock(k.cpu, mm + MM_MMAP_LOCK);
 }
 
 /** Requires: mmap_lock for writing. */

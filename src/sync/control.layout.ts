@@ -126,10 +126,18 @@ export const STACK_CHARS = 383;
 
 export const CPU_FREE = 0;
 export const CPU_ATTACHED = 1;
-/** The host has confirmed that the thread is gone; somebody is finishing its work. */
+/**
+ * The thread is gone; its work is to be finished. In the state word of this and of CPU_GAVE_UP the bits above the low eight are the tag
+ * of the cpu that is at it, 0 for nobody.
+ */
 export const CPU_DEAD = 2;
 /** Detached, but what it retired still waits for a grace period. */
 export const CPU_LEFT = 3;
+/**
+ * Alive, but its last call has given up half-way (see spinlock.ts): it does nothing until what that call left has been finished, by
+ * itself or by whoever reaps.
+ */
+export const CPU_GAVE_UP = 4;
 
 export const LOCKDEP: number = CPUS + 64 * CPU_WORDS;
 export const LOCKDEP_CLASSES = 16;

@@ -23,6 +23,8 @@ import { MAX_CPUS } from '../base/limits.ts';
 import { histogramSlot } from '../trace/counters.ts';
 import {
   C_COUNTERS,
+  C_RETIRE_FREEING,
+  C_RETIRE_LOCK,
   C_RETIRE_OPEN_COUNT,
   C_RETIRE_WAIT_COUNT,
   C_SERIAL,
@@ -58,12 +60,16 @@ export class Cpu {
   /** False on a browser's main thread, and on a machine that is not shared: nobody could wake us. */
   readonly canBlock: boolean;
   readonly serial: number;
-  /** Milliseconds before a wait for another thread gives up. */
-  readonly stallLimit: number;
+  /** Milliseconds before a wait for another thread gives up. Less while a call that gave up is recovered. */
+  stallLimit: number;
   /** Milliseconds before a wait for another thread's read gives up. */
   readonly ioLimit: number;
   /** Spinlocks held now, for the record in the slot. */
   heldDepth = 0;
+  /** What the call in hand, or the last one, has given up with: nothing is done until the cpu is recovered (see spinlock.ts). */
+  gaveUp: { readonly error: unknown } | undefined = undefined;
+  /** Backings' functions that are running in this thread just now. */
+  callbacks = 0;
 
   constructor(words: Int32Array, floats: Float64Array, id: number, serial: number, canBlock: boolean) {
     this.words = words;
@@ -97,6 +103,11 @@ export class Cpu {
   /** A broken internal rule poisons the machine: nobody works on with wrong memory. A callback's mistake (H1) does not. */
   noteOops(error: unknown): void {
     if (error instanceof Oops && error.rule !== 'H1') store(this.words, H_POISON, this.tag);
+  }
+
+  /** Whether some cpu has found a broken rule. */
+  get poisoned(): boolean {
+    return peekRacy(this.words, H_POISON, POLLED) !== 0;
   }
 
   /** Throws if some cpu has found a broken rule. */
@@ -149,10 +160,14 @@ function takeSlot(words: Int32Array, base: number): boolean {
   return usable && cas(words, base + C_STATE, state, CPU_ATTACHED) === state;
 }
 
-/** Counters outlive their cpu: sums never go down. Everything else starts at 0. */
+/**
+ * Counters outlive their cpu: sums never go down. The retire lists are empty, and their lock is not the slot's to clear: whoever looks
+ * for memory locks the lists of free slots too. Everything else starts at 0.
+ */
 function clearSlot(words: Int32Array, base: number): void {
   fillWords(words, base, C_STATE, 0);
-  fillWords(words, base + C_STATE + 1, C_COUNTERS - C_STATE - 1, 0);
+  fillWords(words, base + C_STATE + 1, C_RETIRE_LOCK - C_STATE - 1, 0);
+  fillWords(words, base + C_RETIRE_FREEING + 1, C_COUNTERS - C_RETIRE_FREEING - 1, 0);
   fillWords(words, base + C_COUNTERS + 384, CPU_WORDS - C_COUNTERS - 384, 0);
 }
 

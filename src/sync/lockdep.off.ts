@@ -8,6 +8,7 @@ export interface LockdepReport {
 
 export function lockAcquired(_cpu: Cpu, _lock: number, _class: number): void {}
 export function lockReleased(_cpu: Cpu, _lock: number): void {}
+export function locksForgotten(_cpu: Cpu): void {}
 export function sectionEntered(_cpu: Cpu): void {}
 export function sectionLeft(_cpu: Cpu): void {}
 export function mightSleep(_cpu: Cpu, _what: string): void {}

@@ -55,6 +55,11 @@ export function lockReleased(cpu: Cpu, lock: number): void {
   throw new Oops('lockdep', `cpu ${cpu.id} releases lock ${lock}, which it does not hold`);
 }
 
+/** The cpu's call has given up: its locks are released by others' hands. */
+export function locksForgotten(cpu: Cpu): void {
+  stateOf(cpu).held.length = 0;
+}
+
 export function sectionEntered(cpu: Cpu): void {
   stateOf(cpu).section = true;
 }

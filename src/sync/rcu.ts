@@ -43,7 +43,7 @@ import {
 } from './control.layout.ts';
 import type { Cpu } from './cpu.ts';
 import { CLASS_RETIRE } from './lock-classes.ts';
-import { spinLock, spinTryLock, spinUnlock } from './spinlock.ts';
+import { spinLock, spinLockWithin, spinTryLock, spinUnlock } from './spinlock.ts';
 
 /** What a section must look at again whenever its slot was stored anew: a space's cached translations. */
 export interface SectionClient {
@@ -78,6 +78,8 @@ export interface RetiredChain {
 
 /** Longest that a layout call waits, after it is done, for the records that it has retired. */
 const BACKLOG_WAIT_MS = 50;
+/** Longest that a cpu waits for the lock over its own lists, which others hold for a moment to free what is in them. */
+const LISTS_PATIENCE_MS = 1000;
 const WORTH_A_LOOK = 'how much waits to be freed decides when to look, under the lock, not what is freed';
 const NUDGE_HINT = 'which space to nudge: a wrong one costs somebody a look, and the wait goes on';
 
@@ -97,6 +99,8 @@ export class Rcu {
   sectionSerial = 0;
   private readonly _walk: Walk = new Walk();
   private readonly _entered: SectionClient[] = [];
+  /** Retired, but in no list, because the lock over the lists was not to be had. */
+  private readonly _homeless: RetiredChain[] = [];
   private readonly _reclaimers: (Reclaimer | undefined)[] = new Array<Reclaimer | undefined>(RETIRE_KINDS).fill(
     undefined,
   );
@@ -314,26 +318,58 @@ export class Rcu {
 
   /* Retiring. */
 
-  /** Hands an unhooked object over, to be freed after a grace period. */
+  /**
+   * Hands an unhooked object over, to be freed after a grace period. Never fails: the object is out of reach already, and its caller
+   * could not go back.
+   */
   retire(kind: number, object: number): void {
     this.retireChain(kind, object, object, 1);
   }
 
-  /** The same for a chain, already linked from `head` to `tail`. Never waits. */
+  /** The same for a chain, already linked from `head` to `tail`. */
   retireChain(kind: number, head: number, tail: number, count: number): void {
-    const { cpu } = this;
-    spinLock(cpu, cpu.base + C_RETIRE_LOCK, CLASS_RETIRE);
-    this._push(kind, head, tail, count);
-    spinUnlock(cpu, cpu.base + C_RETIRE_LOCK);
+    if (this._lockOwnLists()) {
+      this._push(kind, head, tail, count);
+      spinUnlock(this.cpu, this.cpu.base + C_RETIRE_LOCK);
+    } else {
+      this._homeless.push({ kind, head, tail, count });
+    }
   }
 
   /** Two chains under one lock: what an edit of the tree leaves behind. Either may be empty (0). */
   retireChains(first: RetiredChain, second: RetiredChain): void {
+    if (this._lockOwnLists()) {
+      if (first.count > 0) this._push(first.kind, first.head, first.tail, first.count);
+      if (second.count > 0) this._push(second.kind, second.head, second.tail, second.count);
+      spinUnlock(this.cpu, this.cpu.base + C_RETIRE_LOCK);
+    } else {
+      if (first.count > 0) this._homeless.push({ ...first });
+      if (second.count > 0) this._homeless.push({ ...second });
+    }
+  }
+
+  /**
+   * Locks this cpu's lists, with everything in them that had no place. False if another thread does not let go of the lock (it has
+   * died with it): then this thread remembers what it has retired. The objects' states name this cpu, so they are not lost with it.
+   */
+  private _lockOwnLists(): boolean {
     const { cpu } = this;
-    spinLock(cpu, cpu.base + C_RETIRE_LOCK, CLASS_RETIRE);
-    if (first.count > 0) this._push(first.kind, first.head, first.tail, first.count);
-    if (second.count > 0) this._push(second.kind, second.head, second.tail, second.count);
-    spinUnlock(cpu, cpu.base + C_RETIRE_LOCK);
+    const limit = this._homeless.length > 0 ? 0 : Math.min(cpu.stallLimit, LISTS_PATIENCE_MS);
+    if (!spinLockWithin(cpu, cpu.base + C_RETIRE_LOCK, CLASS_RETIRE, limit)) return false;
+    for (let chain = this._homeless.pop(); chain !== undefined; chain = this._homeless.pop()) {
+      this._push(chain.kind, chain.head, chain.tail, chain.count);
+    }
+    return true;
+  }
+
+  /** Whether everything that this cpu has retired is in its lists. */
+  get allListed(): boolean {
+    return this._homeless.length === 0;
+  }
+
+  /** What had no place is found by its state, and somebody else's now. */
+  forget(): void {
+    this._homeless.length = 0;
   }
 
   /** Requires: this cpu's retire lock. */
@@ -348,8 +384,16 @@ export class Rcu {
     cpu.countMany(COUNTER['retire.objects'], count);
   }
 
-  /** Frees what has outlived its grace period, if enough has come together to be worth a look. */
+  /** Frees what has outlived its grace period, if enough has come together to be worth a look. No call fails for that. */
   pollRetired(): void {
+    try {
+      this._pollRetired();
+    } catch (error) {
+      if (this.cpu.gaveUp === undefined) throw error;
+    }
+  }
+
+  private _pollRetired(): void {
     const { words, base, id } = this.cpu;
     const open = peekRacy(words, base + C_RETIRE_OPEN_COUNT, WORTH_A_LOOK); // others free our list too
     if (open < RETIRE_BATCH) return;
@@ -367,8 +411,8 @@ export class Rcu {
     for (let round = 0; round < 2; round++) {
       const base = cpuSlot(owner);
       const lock = base + C_RETIRE_LOCK;
-      if (owner === cpu.id) spinLock(cpu, lock, CLASS_RETIRE);
-      else if (!spinTryLock(cpu, lock, CLASS_RETIRE)) return freed;
+      const locked = owner === cpu.id ? this._lockOwnLists() : spinTryLock(cpu, lock, CLASS_RETIRE);
+      if (!locked) return freed;
       const freeing = cpu.base + C_RETIRE_FREEING;
       store(cpu.words, freeing, peek(cpu.words, base + C_RETIRE_WAIT_COUNT));
       const heads = this._takeElapsed(base, owner !== cpu.id);

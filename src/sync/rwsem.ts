@@ -23,7 +23,7 @@ import { C_RW_HOLD, C_RW_MODE, C_RW_PASSED, C_RW_TICKET, C_RW_WAIT, CPUS_USED, c
 import type { Cpu } from './cpu.ts';
 import { CLASS_MMAP, CLASS_RWSEM, OWNER_MASK } from './lock-classes.ts';
 import { PARK_MS, park, prepareToPark, wakeCpu } from './park.ts';
-import { spinLock, spinUnlock } from './spinlock.ts';
+import { checkGaveUp, spinLock, spinUnlock } from './spinlock.ts';
 
 const STATE = 0;
 const TICKET = 1;
@@ -36,12 +36,14 @@ const WRITE = 2;
 
 /** Requires: no section (the wait would hold up every grace period), no spinlock. */
 export function writeLock(cpu: Cpu, sem: number): void {
+  checkGaveUp(cpu);
   if (cas(cpu.words, sem + STATE, 0, cpu.tag) !== 0) writeLockSlow(cpu, sem);
   waitForReaders(cpu, sem);
   if (DEV) lockAcquired(cpu, sem, CLASS_MMAP);
 }
 
 export function writeTryLock(cpu: Cpu, sem: number): boolean {
+  checkGaveUp(cpu);
   if (cas(cpu.words, sem + STATE, 0, cpu.tag) !== 0) return false;
   if (someReader(cpu, sem) !== -1) {
     releaseWriter(cpu, sem);
@@ -52,11 +54,22 @@ export function writeTryLock(cpu: Cpu, sem: number): boolean {
 }
 
 export function writeUnlock(cpu: Cpu, sem: number): void {
+  if (cpu.gaveUp !== undefined) return; // recovery releases it, with the operation done
   if (DEV) lockReleased(cpu, sem);
-  releaseWriter(cpu, sem);
+  try {
+    releaseWriter(cpu, sem);
+  } catch (error) {
+    unlockFailed(cpu, error);
+  }
+}
+
+/** The operation under the lock is done. If the lock cannot be let go of, that alone is left to the recovery. */
+function unlockFailed(cpu: Cpu, error: unknown): void {
+  if (cpu.gaveUp === undefined) throw error;
 }
 
 export function readLock(cpu: Cpu, sem: number): void {
+  checkGaveUp(cpu);
   const hold = cpu.base + C_RW_HOLD;
   if (peek(cpu.words, hold) !== 0) oops('locks', `cpu ${cpu.id} reads a second semaphore`);
   store(cpu.words, hold, sem); // pairs with waitForReaders' load
@@ -68,6 +81,7 @@ export function readLock(cpu: Cpu, sem: number): void {
 }
 
 export function readTryLock(cpu: Cpu, sem: number): boolean {
+  checkGaveUp(cpu);
   const hold = cpu.base + C_RW_HOLD;
   if (peek(cpu.words, hold) !== 0) oops('locks', `cpu ${cpu.id} reads a second semaphore`);
   store(cpu.words, hold, sem); // pairs with waitForReaders' load
@@ -80,8 +94,13 @@ export function readTryLock(cpu: Cpu, sem: number): boolean {
 }
 
 export function readUnlock(cpu: Cpu, sem: number): void {
+  if (cpu.gaveUp !== undefined) return;
   if (DEV) lockReleased(cpu, sem);
-  releaseReader(cpu.words, cpu, sem, cpu.id);
+  try {
+    releaseReader(cpu.words, cpu, sem, cpu.id);
+  } catch (error) {
+    unlockFailed(cpu, error);
+  }
 }
 
 export function writeHeld(cpu: Cpu, sem: number): boolean {
@@ -100,6 +119,7 @@ export function writeOwner(words: Int32Array, sem: number): number {
 /** Takes a dead cpu out: out of the queue, its read hold back, its write hold over to the caller (true if there was one). */
 export function rwsemReap(cpu: Cpu, sem: number, dead: number): boolean {
   const slot = cpuSlot(dead);
+  if (!concerns(cpu.words, sem, dead)) return false;
   // Under the queue's lock: a grant to the dead cpu is made before we look, or not at all.
   spinLock(cpu, sem + QUEUE, CLASS_RWSEM);
   if (load(cpu.words, slot + C_RW_WAIT) === sem) store(cpu.words, slot + C_RW_WAIT, 0);
@@ -113,6 +133,14 @@ export function rwsemReap(cpu: Cpu, sem: number, dead: number): boolean {
   if (held && owner !== 0) wakeCpu(cpu.words, owner - 1); // a writer that waits for readers to leave
   if (taken && DEV) lockAcquired(cpu, sem, CLASS_MMAP);
   return taken;
+}
+
+/** Only a waiter is ever granted anything, and only the owner of a free lock with a queue may have died on the way to a grant. */
+function concerns(words: Int32Array, sem: number, dead: number): boolean {
+  const slot = cpuSlot(dead);
+  if (load(words, slot + C_RW_WAIT) === sem || load(words, slot + C_RW_HOLD) === sem) return true;
+  const state = load(words, sem + STATE);
+  return state === QUEUED || (state & OWNER_MASK) === dead + 1;
 }
 
 function takeOver(cpu: Cpu, sem: number, deadTag: number): boolean {

@@ -3,7 +3,16 @@ import { bareMachine } from '../../test/kernel.ts';
 import { Oops } from '../base/errors.ts';
 import { C_HELD, HELD_SLOTS, SPACE_LOCK } from './control.layout.ts';
 import { CLASS_FRAMES, CLASS_SPACES, CLASS_TREE, OWNER_MASK, WAITED } from './lock-classes.ts';
-import { spinHeld, spinLock, spinReap, spinTryLock, spinUnlock } from './spinlock.ts';
+import {
+  forgetGivingUp,
+  releasingHeld,
+  spinHeld,
+  spinLock,
+  spinLockWithin,
+  spinReap,
+  spinTryLock,
+  spinUnlock,
+} from './spinlock.ts';
 
 /** Words that nothing else uses as locks. */
 const A = SPACE_LOCK;
@@ -25,10 +34,49 @@ describe('a spinlock', () => {
     spinLock(cpu, A, CLASS_SPACES);
     expect(spinTryLock(other, A, CLASS_SPACES)).toBe(false);
     expect(() => spinLock(other, A, CLASS_SPACES)).toThrow(/ETIMEDOUT.*cpu 0 has held space list/);
-    expect([other.heldDepth, (words[A] as number) & OWNER_MASK]).toEqual([0, cpu.tag]);
+    expect((words[A] as number) & OWNER_MASK).toBe(cpu.tag);
     spinUnlock(cpu, A);
+    forgetGivingUp(other);
     expect(spinTryLock(other, A, CLASS_SPACES)).toBe(true);
     spinUnlock(other, A);
+  });
+
+  test('that was not to be had ends the call: nothing is taken or let go until the cpu is recovered', () => {
+    const { cpu, another, words } = bareMachine();
+    const other = another().cpu;
+    spinLock(cpu, B, CLASS_FRAMES);
+    spinLock(other, A, CLASS_TREE);
+    expect(() => spinLock(other, B, CLASS_FRAMES)).toThrow(/ETIMEDOUT/);
+    spinUnlock(other, A); // as a `finally` does
+    expect(spinHeld(other, A)).toBe(true);
+    spinUnlock(cpu, B);
+    expect(() => spinLock(other, B, CLASS_FRAMES)).toThrow(/ETIMEDOUT: cpu 0 has held frame pool/);
+    expect(() => spinTryLock(other, B, CLASS_FRAMES)).toThrow(/ETIMEDOUT/);
+    expect(words[B]).toBe(0);
+    const released: number[] = [];
+    releasingHeld(other, () => {
+      spinLock(other, B, CLASS_FRAMES); // noted behind what is still held
+      expect([words[other.base + C_HELD], words[other.base + C_HELD + 1]]).toEqual([A, B]);
+      spinUnlock(other, B);
+      if (spinReap(other, A, other.tag)) released.push(A);
+    });
+    expect(released).toEqual([A]);
+    forgetGivingUp(other);
+    spinLock(other, A, CLASS_TREE);
+    spinUnlock(other, A);
+    expect([words[A], words[B], other.heldDepth]).toEqual([0, 0, 0]);
+  });
+
+  test('that one can do without is let be after the limit', () => {
+    const { cpu, another, words } = bareMachine();
+    const other = another().cpu;
+    spinLock(cpu, A, CLASS_TREE);
+    expect(spinLockWithin(other, A, CLASS_TREE, 0)).toBe(false);
+    expect([other.heldDepth, other.gaveUp]).toEqual([0, undefined]);
+    spinUnlock(cpu, A);
+    expect(spinLockWithin(other, A, CLASS_TREE, 0)).toBe(true);
+    spinUnlock(other, A);
+    expect(words[A]).toBe(0);
   });
 
   test('that is taken twice by one cpu is an Oops, as is letting go of another’s', () => {

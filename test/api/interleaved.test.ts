@@ -112,13 +112,15 @@ describe.each(DESIGNS.filter((design) => design !== 'mmap-sem'))('while a fault 
   });
 
   test('munmap and close let the file go only when the fault has let it go, once', () => {
-    withPair(design, ({ machine, space, other, theirs, file }) => {
-      const only = file(1);
+    withPair(design, ({ machine, space, other, theirs }) => {
+      const theirFile = other.createFile('interleaved', { seed: 1 }, 8 * PAGE);
+      const only = machine.attachFile(theirFile.handle);
       const at = mapFile(space, only);
+      only.close();
       let live = -1;
       during = () => {
         theirs.munmap(at, 8 * PAGE);
-        only.close();
+        theirFile.close();
         other.drain();
         live = other.census().file.live;
       };

@@ -9,15 +9,16 @@ import { killOnce, makeCast, outcome } from './cast.ts';
 /**
  * first     mmap in one space: dies with its tree lock
  * second    mmap in another space: dies with that one's
- * survivor  reaps the first: for the layouts it needs the second's lock as well, and gives up
- * survivor  reaps the second, then the first once more
+ * survivor  reaps the first, which had both spaces open: needs the second's lock as well, and gives up
+ * survivor  reaps the second, and the first with it
  */
-export function twoDeathsAtOnce(): { outcomes: string[]; reaped: boolean; mapped: string[] } {
+export function twoDeathsAtOnce(): { outcomes: string[]; meanwhile: string; again: boolean; mapped: string[] } {
   const { machine, spaces } = makeCast(1);
   const [one, other] = [spaces[0] as Space, machine.createSpace()];
   const [first, second] = [one, other].map((space) => {
     const victim = anotherCpu(machine);
     const theirs = victim.attachSpace(space.handle);
+    victim.attachSpace(other.handle);
     const lock = space.handle.space + MM_TREE_LOCK;
     killOnce(
       () => ((machine.kernel.words[lock] as number) & OWNER_MASK) === victim.cpu + 1,
@@ -25,10 +26,12 @@ export function twoDeathsAtOnce(): { outcomes: string[]; reaped: boolean; mapped
     );
     return victim.cpu;
   }) as [number, number];
-  const outcomes = [first, second].map((cpu) => outcome(() => machine.reapNow(cpu)));
-  const reaped = machine.reapNow(first);
+  const outcomes = [outcome(() => machine.reapNow(first))];
+  const meanwhile = outcome(() => one.mmap({ length: P, prot: RW, flags: ANON }));
+  outcomes.push(outcome(() => machine.reapNow(second)));
+  const again = machine.reapNow(first);
   const mapped = [one, other].map((space) => outcome(() => space.mmap({ length: P, prot: RW, flags: ANON })));
-  return { outcomes, reaped, mapped };
+  return { outcomes, meanwhile, again, mapped };
 }
 
 /**

@@ -1,6 +1,16 @@
 /** Runs one schedule and posts what came of it. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { deathBesideManySpaces, twoDeathsAtOnce } from './deaths.ts';
+import {
+  attachBesideFreeing,
+  backingClosesMachine,
+  dropBesideDeadReclaim,
+  giveUpWithLeaf,
+  intentEndsWithItsCall,
+  lastCloseBesideDeath,
+  leaveQueueOfTheDead,
+  reaperGoesHalfWay,
+} from './give-ups.ts';
 import { lastMappingGoesDuringRead, mappingChangesDuringRead, readerDies } from './pages.ts';
 import {
   bumpOvertakenByRound,
@@ -10,6 +20,17 @@ import {
 } from './translations.ts';
 
 const SCHEDULES = {
+  attachBesideFreeing,
+  backingClosesWithFile: () => backingClosesMachine('file'),
+  backingClosesWithMachine: () => backingClosesMachine('machine'),
+  dropBesideDeadReclaim,
+  giveUpReading: () => giveUpWithLeaf('read'),
+  giveUpWriting: () => giveUpWithLeaf('write'),
+  giveUpUnmapping: () => giveUpWithLeaf('munmap'),
+  intentEndsWithItsCall,
+  lastCloseBesideDeath,
+  leaveQueueOfTheDead,
+  reaperGoesHalfWay,
   bumpOvertakenByRound,
   deathBesideManySpaces,
   lastMappingGoesDuringRead,

@@ -59,11 +59,82 @@ describe('pages of files', () => {
   });
 });
 
+describe('a call that gives up because of a dead thread', () => {
+  test.each(['giveUpReading', 'giveUpWriting', 'giveUpUnmapping'] as const)(
+    'with a page table in hand leaves nothing behind once that one is reaped (%s)',
+    async (schedule) => {
+      expect(await play(schedule)).toEqual({
+        outcomes: ['ETIMEDOUT', 'done', 'done'],
+        reads: true,
+        problems: [],
+      });
+    },
+  );
+
+  test('leaves no intent that a later death would carry out', async () => {
+    expect(await play('intentEndsWithItsCall')).toEqual({
+      outcomes: ['ETIMEDOUT', 'done', 'done', 'done'],
+      value: 77,
+      problems: [],
+    });
+  });
+
+  test('ends also when that one has died in reclaim, and its page is of a file that goes', async () => {
+    expect(await play('dropBesideDeadReclaim')).toEqual({ outcomes: ['ETIMEDOUT', 'done'], problems: [] });
+  });
+
+  test('leaves the queue of mmap_lock, so that nobody hands it the lock', async () => {
+    expect(await play('leaveQueueOfTheDead')).toEqual({
+      outcomes: ['ETIMEDOUT', 'done', 'done', 'done', 'done'],
+      waits: true,
+      problems: [],
+    });
+  });
+
+  test('is finished by others when its thread leaves the machine', async () => {
+    expect(await play('reaperGoesHalfWay')).toEqual({
+      outcomes: ['ETIMEDOUT', 'done', 'done', 'done'],
+      cpus: 1,
+      problems: [],
+    });
+  });
+
+  test('may be the last to close a space, which then goes with the reaping', async () => {
+    expect(await play('lastCloseBesideDeath')).toEqual({
+      before: 2,
+      outcomes: ['done', 'done'],
+      after: 0,
+      problems: [],
+    });
+  });
+});
+
+describe('threads that come and go', () => {
+  test('get a slot whose retire lists another thread has locked, and the lock is that one’s until it lets go', async () => {
+    expect(await play('attachBesideFreeing')).toEqual({
+      sameSlot: true,
+      held: true,
+      outcomes: ['done', 'done'],
+      problems: [],
+    });
+  });
+
+  test.each([
+    ['backingClosesWithFile', 'EDEADLK'],
+    ['backingClosesWithMachine', 'done'],
+  ] as const)('leave once, also when a backing that is closed closes the machine (%s)', async (schedule, outcome) => {
+    const { outcomes, cpus } = (await play(schedule)) as { outcomes: string[]; cpus: number[] };
+    expect(outcomes).toEqual([outcome]);
+    expect(new Set(cpus).size).toBe(3);
+  });
+});
+
 describe('deaths', () => {
-  test('a reaping that needed the lock of another dead thread can be done again after that one’s', async () => {
+  test('a reaping that needed the lock of another dead thread goes on with that one’s', async () => {
     expect(await play('twoDeathsAtOnce')).toEqual({
       outcomes: ['ETIMEDOUT', 'done'],
-      reaped: true,
+      meanwhile: 'ETIMEDOUT',
+      again: false,
       mapped: ['done', 'done'],
     });
   });

@@ -1,0 +1,90 @@
+/**
+ * The boundary of every public call that locks, waits or changes something: what must hold before its first step, and what becomes
+ * of the cpu when it throws.
+ */
+
+import { VmError } from './base/errors.ts';
+import { leaveUnfinished, recover, standDown } from './reap.ts';
+import type { Kernel } from './space/kernel.ts';
+
+/** Milliseconds to wait for others while a call that has given up is finished: they hold a lock for a moment, or are gone. */
+const PATIENCE_MS = 100;
+
+/** Runs a public call. `syscall` is its name, for messages. */
+export function publicCall<T>(k: Kernel, syscall: string, work: () => T): T {
+  enterCall(k, syscall);
+  let result: T;
+  try {
+    result = work();
+  } catch (error) {
+    throw callFailed(k, error);
+  }
+  callDone(k);
+  return result;
+}
+
+/** A call has done what it was called for. It may have given up on what comes after that: letting go of mmap_lock, housekeeping. */
+export function callDone(k: Kernel): void {
+  if (k.cpu.gaveUp !== undefined) callFailed(k, k.cpu.gaveUp.error);
+}
+
+/**
+ * Throws an Oops on a poisoned machine, EDEADLK within a backing's function, ETIMEDOUT while an earlier call of this thread has left
+ * something that cannot be finished yet. Nothing has changed then.
+ */
+export function enterCall(k: Kernel, syscall: string): void {
+  k.cpu.checkAlive();
+  checkNoCallback(k, syscall);
+  if (k.cpu.gaveUp !== undefined) finishLastCall(k, syscall);
+}
+
+/** What the backing's caller holds must not be waited for in its function. */
+export function checkNoCallback(k: Kernel, syscall: string): void {
+  if (k.cpu.callbacks > 0) throw new VmError('EDEADLK', syscall, 'called from within a function of a backing');
+}
+
+/** Notes what `error`, with which a call ends, means for the cpu and the machine. Returns it, to be thrown. */
+export function callFailed(k: Kernel, error: unknown): unknown {
+  k.cpu.noteOops(error);
+  if (k.cpu.gaveUp === undefined) return error;
+  standDown(k);
+  try {
+    k.rcu.outside(() => recover(k, PATIENCE_MS));
+  } catch (failure) {
+    if (!(failure instanceof VmError)) throw failure; // else it is done before the next call, or by whoever reaps
+  }
+  return error;
+}
+
+/** The thread leaves the machine whatever `work`, the last it does there, comes to: what it cannot do is left to whoever reaps. */
+export function lastCall(k: Kernel, work: () => void): void {
+  for (let again = true; ; again = false) {
+    try {
+      if (k.cpu.gaveUp !== undefined) finishLastCall(k, 'close');
+      work();
+      return;
+    } catch (error) {
+      callFailed(k, error);
+      if (k.cpu.gaveUp !== undefined) {
+        leaveUnfinished(k);
+        return;
+      }
+      if (!again || !(error instanceof VmError)) throw error; // recovered: what is left can be done now
+    }
+  }
+}
+
+function finishLastCall(k: Kernel, syscall: string): void {
+  const { error } = k.cpu.gaveUp as { error: unknown };
+  try {
+    k.rcu.outside(() => recover(k, Math.min(PATIENCE_MS, k.cpu.stallLimit)));
+  } catch (failure) {
+    if (!(failure instanceof VmError)) throw failure;
+    const why = error instanceof Error ? error.message : String(error);
+    throw new VmError(
+      failure.code,
+      syscall,
+      `an earlier call of this thread has given up and cannot be finished yet (${why})`,
+    );
+  }
+}
