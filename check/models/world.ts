@@ -61,11 +61,17 @@ export interface WorldOptions {
   readonly design?: DesignName;
   /** Default 64, the fewest. */
   readonly frames?: number;
+  /** Milliseconds on the model's clock. Default 10,000. */
+  readonly stallTimeout?: number;
 }
 
 /** Makes the machine and a space, lets `arrange` use them, and leaves its own cpu idle. */
 export function makeWorld<T extends object>(options: WorldOptions, arrange: (hands: Hands) => T): World & T {
-  const first = createMachine({ memory: (options.frames ?? 64) * P, design: options.design ?? 'rcu' });
+  const first = createMachine({
+    memory: (options.frames ?? 64) * P,
+    design: options.design ?? 'rcu',
+    stallTimeout: options.stallTimeout,
+  });
   const machine = anotherCpu(first.handle);
   first.close();
   const space = machine.createSpace();

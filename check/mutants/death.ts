@@ -50,7 +50,7 @@ export const deathMutants: readonly Mutant[] = [
     id: 'death-fault-anon/recount-left-out',
     model: 'death-fault-anon',
     why: 'A leaf lock is taken from a dead thread without counting the entries anew.',
-    edits: [{ file: 'src/reap.ts', find: 'tables.recount(', replace: 'tables.isHooked(' }],
+    edits: [{ file: 'src/reap-steps.ts', find: 'tables.recount(', replace: 'tables.isHooked(' }],
     fails: /entries counted/,
   },
   {
@@ -65,6 +65,72 @@ export const deathMutants: readonly Mutant[] = [
       },
     ],
     fails: /the page lock|ETIMEDOUT/,
+  },
+  {
+    id: 'give-up-fault/locks-kept',
+    model: 'give-up-fault',
+    why: 'A call that gives up is forgotten: what it held stays held, in the name of a thread that works on.',
+    edits: [
+      {
+        file: 'src/public-call.ts',
+        find: '  if (k.cpu.gaveUp === undefined) return error;\n  standDown(k);\n',
+        replace:
+          '  if (k.cpu.gaveUp === undefined) return error;\n  k.cpu.gaveUp = undefined;\n  k.cpu.heldDepth = 0;\n  if (k.cpu.id >= 0) return error;\n',
+      },
+    ],
+    fails: /twice|in somebody's hands|ETIMEDOUT|no end after|nobody can go on/,
+  },
+  {
+    id: 'give-up-rmap/not-recovered',
+    model: 'give-up-rmap',
+    why: 'A reaper forgets that it has given up a call of its own.',
+    edits: [
+      {
+        file: 'src/reap.ts',
+        find: '  for (const kind of [CPU_DEAD, CPU_GAVE_UP]) {\n',
+        replace: '  for (const kind of [CPU_DEAD]) {\n',
+      },
+    ],
+    fails: /ETIMEDOUT|no end after|nobody can go on|in somebody's hands/,
+  },
+  {
+    id: 'give-up-munmap/unlocked-while-unwinding',
+    model: 'give-up-munmap',
+    why: 'mmap_lock is let go of while a call that has given up unwinds: nobody finishes the operation.',
+    edits: [
+      {
+        file: 'src/sync/rwsem.ts',
+        find: '  if (cpu.gaveUp !== undefined) return; // recovery releases it, with the operation done\n',
+        replace: '',
+      },
+    ],
+    fails: /not finished|left zapped|live VMAs|ETIMEDOUT|no end after/,
+  },
+  {
+    id: 'give-up-munmap/own-name-kept',
+    model: 'give-up-munmap',
+    why: 'A cpu that recovers itself takes what its recovery retires for what its call had retired.',
+    edits: [
+      {
+        file: 'src/reap.ts',
+        find: '  return [abandonedTag(tag)];\n',
+        replace: '  for (const slab of Object.values(k.slabs)) slab.rename(abandonedTag(tag), tag);\n  return [tag];\n',
+      },
+    ],
+    fails: /freed twice|in somebody's hands|no end after|frame \d+/,
+  },
+  {
+    id: 'give-up-munmap/magazine-kept',
+    model: 'give-up-munmap',
+    why: 'A cpu that was recovered goes on with the records that it had in its magazines, which others have now.',
+    edits: [
+      {
+        file: 'src/reap.ts',
+        find: '  for (const slab of Object.values(k.slabs)) slab.forget();\n  k.frames.forget();\n',
+        replace: '',
+      },
+    ],
+    fails: /freed twice|mapped 2 times|in somebody's hands/,
   },
   {
     id: 'death-munmap-bystander/lock-without-owner',

@@ -508,7 +508,11 @@ export const spaceMutants: readonly Mutant[] = [
     model: 'tighten-inside-run',
     why: 'Who changes the layout and waits for a grace period stays in its own sections [G1]: two such wait for each other.',
     edits: [
-      { file: 'src/address-space.ts', find: '      return rcu.outside(call);', replace: '      return call();' },
+      {
+        file: 'src/address-space.ts',
+        find: 'this._call(syscall, () => this._k.rcu.outside(call));',
+        replace: 'this._call(syscall, call);',
+      },
       {
         file: 'src/sync/rcu.ts',
         find: '    const tag = this.startGracePeriod();\n    const was = this.suspend();\n',

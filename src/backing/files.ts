@@ -31,6 +31,7 @@ interface LocalBacking {
   readonly backing: Backing;
 }
 
+const LOOKED_AT_AGAIN = 'a file in use changes meanwhile: what looks unused is looked at again under its lock';
 const OF_OTHERS = 'pages of other files may change; those of a file that nobody has open do not';
 
 export class Files {
@@ -166,11 +167,11 @@ export class Files {
     const { words } = this._cpu;
     this._mappings.forEach((record) => {
       const mapping = record as MappingRef;
-      const state = peek(words, mapping + R_STATE);
+      const state = peekRacy(words, mapping + R_STATE, LOOKED_AT_AGAIN);
       if (state === ownedBy(OWNED, deadTag)) {
         this._mappings.own(mapping);
         this._drop(mapping);
-      } else if (state === LIVE && peek(words, mapping + F_REFS) === 0) {
+      } else if (state === LIVE && peekRacy(words, mapping + F_REFS, LOOKED_AT_AGAIN) === 0) {
         spinLock(this._cpu, mapping + F_LOCK, CLASS_FILES);
         this._unlockAndDrop(mapping, false);
       }

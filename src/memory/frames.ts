@@ -29,6 +29,8 @@ import type { Regions } from './regions.ts';
 
 export const ZERO_PFN: Pfn = 0 as Pfn;
 const NO_FRAME: Pfn = 0 as Pfn;
+const FREE_UNDER_LOCK =
+  'frames become free, and cease to be, under the lock alone; what else others make of theirs is theirs';
 const DEAD_ONLY = 'only frames in the hands of a dead cpu are acted upon: nobody else writes their state';
 const POOL_HINT = 'how full the pool is decides when to reclaim, not whether a frame is free';
 const ZEROES: Uint8Array = new Uint8Array(PAGE_SIZE);
@@ -250,7 +252,7 @@ export class Frames {
     const bump = load(words, FRAME_BUMP);
     for (let pfn = bump - 1; pfn > 0; pfn--) {
       const page = this.pageOf(pfn as Pfn);
-      if (peek(words, page + P_STATE) !== FREE) continue;
+      if (peekRacy(words, page + P_STATE, FREE_UNDER_LOCK) !== FREE) continue;
       poke(words, page + P_LINK, head);
       head = pfn;
       free++;

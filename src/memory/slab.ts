@@ -17,6 +17,8 @@ import { CHUNK_WORDS } from './regions.layout.ts';
 import type { Regions } from './regions.ts';
 
 const LIST_HEAD = 1;
+const FREE_UNDER_LOCK =
+  'records become free, and cease to be, under the lock alone; what else others make of theirs is theirs';
 const DEAD_ONLY = 'only records in the hands of a dead cpu are acted upon: nobody else writes those';
 
 /** Where a slab gets room for more records. */
@@ -213,7 +215,7 @@ export class Slab {
     const { words } = this._cpu;
     let head = 0;
     this._source.forEach((record) => {
-      if (peek(words, record + R_STATE) !== FREE) return;
+      if (peekRacy(words, record + R_STATE, FREE_UNDER_LOCK) !== FREE) return;
       poke(words, record + R_LINK, head);
       head = record;
     });

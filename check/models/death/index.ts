@@ -18,8 +18,9 @@ import {
   P,
   put,
   RW,
-  type World,
 } from '../world.ts';
+import { giveUpModels } from './give-up.ts';
+import { type Bereaved, bereaved, type Mortal, mortal } from './mortal.ts';
 
 interface Case {
   readonly name: string;
@@ -33,19 +34,6 @@ interface Case {
 
 const P1: number = BASE + P;
 
-/** The victim says which cpu it is, as a Worker's creator would know. */
-interface Mortal extends World {
-  readonly victim: Int32Array;
-}
-const mortal = (world: Mortal): Hands => {
-  const all = hands(world);
-  world.victim[0] = all.machine.cpu;
-  return all;
-};
-interface Bereaved extends Hands {
-  readonly world: Mortal;
-}
-const bereaved = (world: Mortal): Bereaved => ({ ...hands(world), world });
 const mortalWorld = (arrange: (all: Hands) => void): Mortal => ({
   ...makeWorld({}, (all) => {
     arrange(all);
@@ -193,4 +181,5 @@ export const deathModels = [
       if (results[2] !== 'ok' && results[2] !== 'SEGV_MAPERR') throw new Error(`the bystander got ${results[2]}`);
     },
   }),
+  ...giveUpModels,
 ] as unknown as readonly Model<unknown>[];
