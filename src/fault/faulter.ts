@@ -34,6 +34,8 @@ import type { FaultProtocol } from './protocol.ts';
 
 /** What a fault that sleeps throws of itself. Any other code is a backing's: the page could not be read. */
 const OUR_CODES = new Set(['ENOMEM', 'EWOULDBLOCK', 'EDEADLK', 'ETIMEDOUT']);
+/** Sleeps of one fault. Each brings what it was for, unless another thread is faster every time. */
+const MAX_SLEEPS = 10_000;
 /** Milliseconds to sleep for a MAP_FIXED that is tearing the old mapping down. */
 const REMAP_WAIT_MS = 1;
 
@@ -83,6 +85,7 @@ export class Faulter {
   private _run(address: number, access: string): void {
     const { cpu } = this.k;
     let lost = 0;
+    let slept = 0;
     let since = 0;
     this.pessimistic = false;
     for (;;) {
@@ -90,6 +93,14 @@ export class Faulter {
       if (outcome === DONE) return;
       if (outcome >= MAPERR) this._fail(outcome, address, access);
       if (outcome <= NEED_RECORD) {
+        if (++slept > MAX_SLEEPS) {
+          throw new VmError(
+            'EAGAIN',
+            access,
+            `after ${MAX_SLEEPS} waits others still take what the fault waits for`,
+            address,
+          );
+        }
         this._sleepFor(outcome, address, access);
         continue;
       }
