@@ -8,7 +8,6 @@ import {
   audit,
   BASE,
   type Hands,
-  hands,
   look,
   machineModel,
   makeFile,
