@@ -184,6 +184,7 @@ export class Machine {
     const { rcu, cpu } = this.kernel;
     rcu.outside(() => leaveMm(this.kernel, mm as MmRef, cpu.id));
     rcu.freeRetired(cpu.id);
+    this.kernel.files.sweepLocal('closed');
   }
 
   /* Files. */
@@ -334,6 +335,7 @@ export class Machine {
     this.checkOpen('drain');
     if (this.kernel.rcu.inSection) throw new VmError('EDEADLK', 'drain', 'called inside run()');
     this.kernel.rcu.drain();
+    this.kernel.files.sweepLocal('closed');
   }
 
   /* Life. */

@@ -1,5 +1,5 @@
 /** What the API and property tests stand on: machines that are checked for leaks when a test ends, temporary files, seeds. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readlinkSync, rmSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
@@ -220,6 +220,33 @@ export function temporaryFiles(): {
     },
     remove: () => rmSync(directory, { recursive: true, force: true }),
   };
+}
+
+/**
+ * Deletes the file and makes it anew, with the same inode: some file systems (ext4) use it again at once, others (tmpfs) never do.
+ * False if this one has not done it in many tries.
+ */
+export function remakeWithSameInode(path: string, bytes: Uint8Array): boolean {
+  const { ino } = statSync(path, { bigint: true });
+  // Birth times are those of the clock's ticks: a file that is deleted and made anew within one is not told apart.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 25);
+  for (let i = 0; i < 100; i++) {
+    unlinkSync(path);
+    writeFileSync(path, bytes);
+    if (statSync(path, { bigint: true }).ino === ino) return true;
+  }
+  return false;
+}
+
+/** How often this process has the file open, by the name it was opened by (Linux). */
+export function descriptorsOf(path: string): number {
+  return readdirSync('/proc/self/fd').filter((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`).startsWith(path);
+    } catch {
+      return false; // that of the folder itself
+    }
+  }).length;
 }
 
 /** Runs without SharedArrayBuffer, as a page that is not cross-origin isolated does. */

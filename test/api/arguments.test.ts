@@ -443,6 +443,15 @@ describe.each(DESIGNS)('bad input under %s', (design) => {
       registerBacking('empty', () => ({ read: () => 0, close() {} }));
       machine.createFile('empty', {}, 2 ** 43).close();
     });
+    test.each([
+      ['nothing but a bad path', {}],
+      ['a path alone', { path: '/etc/hostname' }],
+      ['no object', 'path'],
+      ['nothing', undefined],
+    ])('createFile of a file of the host with %s is EINVAL: it is opened with openFile', (_name, options) => {
+      rejects('EINVAL', () => machine.createFile('node-file', options, PAGE));
+      rejects('EINVAL', () => machine.createFile('slow-file', options, PAGE));
+    });
     test.each(WRONG_TYPES)('attachFile of %s is EINVAL', (_name, handle) =>
       rejects('EINVAL', () => machine.attachFile(any(handle))),
     );

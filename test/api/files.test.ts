@@ -64,10 +64,11 @@ function same(got: Uint8Array, expected: Uint8Array, what = 'bytes'): void {
   expect.fail(`${what} differ first at ${first}: ${got[first]} instead of ${expected[first]}`);
 }
 
-/** The same file as a thread has it that has not opened it itself: it opens the path when it first reads. */
+/** The file as a thread has it that has not opened it itself: it opens it when it first reads. Nobody else has it open. */
 function unopened(machine: Machine, path: string): MappedFile {
-  const opened = openFileSync(machine, path, { delay: { milliseconds: 0 } });
-  return closing(machine, opened);
+  const opened = closing(machine, openFileSync(machine, path));
+  machine.kernel.files.sweepLocal('all');
+  return opened;
 }
 
 const CONTENT = pattern(20 * PAGE + 1000, 7);
@@ -403,12 +404,10 @@ describe.each(DESIGNS)('files under %s', (design) => {
       });
     });
 
-    test('a file that was replaced under its path is ESTALE for who has not opened it, and the old one for who has', () => {
+    test('a file that was replaced under its path is ESTALE when nobody has it open any more', () => {
       withMachine({ design }, ({ machine, space }) => {
         const path = file(CONTENT);
-        const held = closing(machine, openFileSync(machine, path));
         const late = unopened(machine, path);
-        const here = mapFile(space, held);
         const there = mapFile(space, late, { prot: RW });
         const next = `${path}-next`;
         writeFileSync(next, pattern(CONTENT.length, 99));
@@ -421,7 +420,6 @@ describe.each(DESIGNS)('files under %s', (design) => {
           const error = expectFault('BUS_ADRERR', call);
           expect(error.cause).toMatchObject({ code: 'ESTALE' });
         }
-        same(bytesAt(space, here, CONTENT.length), CONTENT, 'the old file');
         unlinkSync(path);
         expect(expectFault('BUS_ADRERR', () => space.load8(there)).cause).toMatchObject({ code: 'ENOENT' });
       });
