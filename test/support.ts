@@ -1,5 +1,14 @@
 /** What the API and property tests stand on: machines that are checked for leaks when a test ends, temporary files, seeds. */
-import { mkdtempSync, readdirSync, readlinkSync, rmSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
@@ -230,12 +239,20 @@ export function remakeWithSameInode(path: string, bytes: Uint8Array): boolean {
   const { ino } = statSync(path, { bigint: true });
   // Birth times are those of the clock's ticks: a file that is deleted and made anew within one is not told apart.
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 25);
-  for (let i = 0; i < 100; i++) {
-    unlinkSync(path);
-    writeFileSync(path, bytes);
-    if (statSync(path, { bigint: true }).ino === ino) return true;
+  unlinkSync(path);
+  const tried: string[] = [];
+  let same = false;
+  // Other free inodes may come first: they are used up.
+  while (!same && tried.length < 500) {
+    const name = `${path}-${tried.length}`;
+    writeFileSync(name, '');
+    same = statSync(name, { bigint: true }).ino === ino;
+    tried.push(name);
   }
-  return false;
+  renameSync(tried.pop() as string, path);
+  writeFileSync(path, bytes);
+  for (const name of tried) unlinkSync(name);
+  return same;
 }
 
 /** How often this process has the file open, by the name it was opened by (Linux). */
