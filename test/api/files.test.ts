@@ -14,6 +14,7 @@ import {
   openFileSync,
   PROT_NONE,
   PROT_READ,
+  registerBacking,
   type Space,
 } from '../../src/node.ts';
 import {
@@ -359,6 +360,31 @@ describe.each(DESIGNS)('files under %s', (design) => {
       machine.drain();
       expect(performance.now() - since).toBeLessThan(2000);
       expect(machine.census()).toMatchObject({ file: { live: 0 }, frames: { live: 0 } });
+    });
+  });
+
+  test('pages whose numbers were chosen to share one chain of the cache are all found', () => {
+    withMachine({ design }, ({ machine, space }) => {
+      registerBacking('numbered', () => ({
+        read: (position, targets) => {
+          targets.forEach((target, i) => {
+            new DataView(target.buffer, target.byteOffset).setFloat64(0, position / PAGE + i, true);
+          });
+          return targets.length * PAGE;
+        },
+        close: () => undefined,
+      }));
+      const mapped = closing(machine, machine.createFile('numbered', {}, 2 ** 43));
+      const at = mapFile(space, mapped);
+      const { cache } = machine.kernel;
+      const bucketOf = (index: number): number => cache.bucketOf(mapped.id as never, index);
+      const bucket = bucketOf(0);
+      const numbers: number[] = [];
+      for (let index = 0; numbers.length < 150; index += 7) if (bucketOf(index) === bucket) numbers.push(index);
+      for (let round = 0; round < 2; round++) {
+        for (const number of numbers) expect(space.loadF64(at + number * PAGE)).toBe(number);
+      }
+      expect(machine.counters()['io.pages']).toBe(numbers.length);
     });
   });
 
