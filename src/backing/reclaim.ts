@@ -69,7 +69,8 @@ export class Reclaim {
       const pfn = this._frames.alloc();
       if (pfn !== NO_FRAME) return pfn;
       if (this._rcu.freeAllRetired() > 0) continue;
-      if (this._reclaimSome()) {
+      // What is retired may be waited for by a fault in I/O: then it gives us nothing.
+      if (this._reclaim() > 0 || this._rcu.freeAllRetired() > 0) {
         fruitless = 0;
         patience = undefined;
         continue;
@@ -86,19 +87,20 @@ export class Reclaim {
    */
   makeRoom(): void {
     const patience = new Patience(this._cpu);
-    while (!this._reclaimSome()) {
+    for (;;) {
+      const reclaimed = this._reclaim();
+      if (this._rcu.freeAllRetired() > 0 || reclaimed > 0) return;
       if (this._waitForOthers(patience)) continue;
       if (patience.someFreed) return; // there may be room now: the caller looks
       throw new VmError('ENOMEM', 'fault', 'no room for another page table or reverse-map record');
     }
   }
 
-  /** Whether anything was taken out of the cache, or freed. */
-  private _reclaimSome(): boolean {
+  /** Takes pages out of the cache and waits until what is retired can be freed. */
+  private _reclaim(): number {
     const reclaimed = this.run(RECLAIM_BATCH);
     if (this._rcu.pendingRetired() > 0) this._rcu.synchronize();
-    // What is retired may be waited for by a fault in I/O: then it gives us nothing.
-    return this._rcu.freeAllRetired() > 0 || reclaimed > 0;
+    return reclaimed;
   }
 
   /**
