@@ -82,6 +82,19 @@ describe.each(DESIGNS)('under %s', (design) => {
       });
     });
 
+    test('shows new bytes where pages gave way to others and were read again', () => {
+      const long = (bytes: Uint8Array): Uint8Array => Buffer.concat(Array.from({ length: 10 }, () => bytes));
+      withMachine({ design, memory: 64 * PAGE }, ({ machine, space }) => {
+        const path = fresh(long(OLD));
+        const file = closing(machine, openFileSync(machine, path));
+        const at = mapFile(space, file);
+        expect(shown(space, at, 3)).toBe('old');
+        writeFileSync(path, long(NEW), { flag: 'r+' });
+        space.read(at + 20 * PAGE, new Uint8Array(file.size - 20 * PAGE));
+        expect(shown(space, at, 3)).toBe('new');
+      });
+    });
+
     test('is shown as it is now by who opens it anew', () => {
       withMachine({ design }, ({ machine, space }) => {
         const path = fresh();
@@ -215,6 +228,17 @@ describe.each(DESIGNS)('under %s', (design) => {
         expect(causeOf(() => space.load8(at))).toBe(code);
         expect(shown(space, at, 3)).toBe('old'); // in memory
       });
+    });
+  });
+
+  test.skipIf(process.getuid?.() === 0)('a file that may no longer be read is EACCES for who has not opened it', () => {
+    withMachine({ design }, ({ machine, space }) => {
+      const path = fresh();
+      const at = mapFile(space, closing(machine, openFileSync(machine, path)));
+      chmodSync(path, 0);
+      expect(shown(space, at, 3)).toBe('old');
+      forget(machine);
+      expect(causeOf(() => space.load8(at + 9 * PAGE))).toBe('EACCES');
     });
   });
 
