@@ -2,12 +2,12 @@
 import { setTimeout } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import type { Machine } from '../src/node.ts';
-import { CONTROL_BYTES, GO, SLEEPS, STOP, type WorkerMessage } from './protocol.ts';
+import { CONTROL_BYTES, type FailureKind, GO, SLEEPS, STOP, type WorkerMessage } from './protocol.ts';
 
 export interface Failure {
   /** `reader 2`, `mapper`. */
   readonly worker: string;
-  readonly what: 'mismatch' | 'error';
+  readonly what: FailureKind;
   readonly detail: string;
 }
 
@@ -85,7 +85,7 @@ export class Crew {
     return stuck.map((member) => member.name);
   }
 
-  #fail(worker: string, what: 'mismatch' | 'error', detail: string): void {
+  #fail(worker: string, what: FailureKind, detail: string): void {
     // The first thing a worker has to say is what was wrong; that it is gone follows from it.
     if (!this.failures.some((failure) => failure.worker === worker)) this.failures.push({ worker, what, detail });
     this.#wake();

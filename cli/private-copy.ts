@@ -4,6 +4,7 @@
  */
 import { MAP_PRIVATE, type MappedFile, PAGE_SIZE, PROT_READ, PROT_WRITE, type Space } from '../src/node.ts';
 import type { Random } from './random.ts';
+import { readAll } from './worker-loop.ts';
 
 const ROUNDS = 8;
 
@@ -48,7 +49,7 @@ export class PrivateCopy {
     const expected = Buffer.from(original);
     for (const [word, value] of this.#words) if (word + 4 <= expected.length) expected.writeInt32LE(value, word);
     const found = Buffer.alloc(expected.length);
-    this.#space.read(this.#address, found);
+    readAll(this.#space, this.#address, found);
     if (found.equals(expected)) return undefined;
     const at = found.findIndex((byte, index) => byte !== expected[index]);
     const place = `byte ${this.#offset + at}`;

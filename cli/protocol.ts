@@ -49,7 +49,10 @@ export interface ReaderSetup extends WorkerSetup {
   readonly phase: number;
 }
 
+/** Wrong bytes; the file was changed by others and could not be read to its end; anything else. */
+export type FailureKind = 'mismatch' | 'changed' | 'error';
+
 /** From a worker. `failed` is its last: something was wrong, `detail` says where. */
 export type WorkerMessage =
   | { readonly kind: 'ready' }
-  | { readonly kind: 'failed'; readonly what: 'mismatch' | 'error'; readonly detail: string };
+  | { readonly kind: 'failed'; readonly what: FailureKind; readonly detail: string };

@@ -2,12 +2,12 @@
 import { createHash } from 'node:crypto';
 import { fstatSync, openSync, readSync } from 'node:fs';
 import { workerData } from 'node:worker_threads';
-import { attachSpace, KiB, machineOf, PAGE_SIZE } from '../src/node.ts';
+import { attachSpace, BusError, KiB, machineOf, PAGE_SIZE } from '../src/node.ts';
 import { PrivateCopy } from './private-copy.ts';
 import { PRIVATE_WRITES, type ReaderSetup, VERIFIED } from './protocol.ts';
 import { Random } from './random.ts';
 import { watchSlowReads } from './watched-file.ts';
-import { Mismatch, workUntilStopped } from './worker-loop.ts';
+import { FileChanged, Mismatch, readAll, workUntilStopped } from './worker-loop.ts';
 
 const CHUNK: number = 256 * KiB;
 /** Read-ahead gets little out of these: they make most of the reads. */
@@ -32,6 +32,16 @@ let next: number = random.below(chunks);
 let turn = 0;
 
 workUntilStopped(space, setup.control, () => {
+  try {
+    step();
+  } catch (error) {
+    // A page that lacks bytes now is an I/O error; why is the file's business.
+    if (error instanceof BusError && changed() !== '') throw new FileChanged(`${sizes()}: ${error.message}`);
+    throw error;
+  }
+});
+
+function step(): void {
   turn++;
   if (turn % 4 !== 1) {
     // At random: from any page on, so that chunks overlap in all ways.
@@ -41,7 +51,7 @@ workUntilStopped(space, setup.control, () => {
   verifyChunk(next * CHUNK, CHUNK);
   next = (next + 1) % chunks;
   writeCopy();
-});
+}
 
 function verifyChunk(offset: number, most: number): void {
   const length = Math.min(most, size - offset);
@@ -54,11 +64,7 @@ function verifyChunk(offset: number, most: number): void {
 function readMapped(offset: number, length: number): void {
   const words = Math.min(BY_WORDS, length) >> 2;
   const bulk = length - words * 4;
-  if (bulk > 0 && space.read(base + offset, mapped.subarray(0, bulk)) !== bulk) {
-    throw new Mismatch(
-      `only a part of ${bulk} bytes at offset ${offset} of '${path}' could be read through the mapping`,
-    );
-  }
+  readAll(space, base + offset, mapped.subarray(0, bulk));
   space.run((memory) => {
     for (let at = bulk; at < length; at += 4) mapped.writeInt32LE(memory.load32(base + offset + at), at);
   });
@@ -67,7 +73,7 @@ function readMapped(offset: number, length: number): void {
 function readDirect(offset: number, length: number): void {
   for (let done = 0; done < length; ) {
     const got = readSync(fd, direct, done, length - done, offset + done);
-    if (got === 0) throw new Mismatch(`'${path}' was truncated while it was mapped`);
+    if (got === 0) throw new FileChanged(sizes());
     done += got;
   }
 }
@@ -99,5 +105,10 @@ function difference(offset: number, length: number, what: string): Mismatch {
 }
 
 function changed(): string {
-  return fstatSync(fd).mtimeMs === opened ? '' : '; the file was changed while it was mapped';
+  const { mtimeMs, size: now } = fstatSync(fd);
+  return mtimeMs === opened && now === size ? '' : '; the file was changed while it was mapped';
+}
+
+function sizes(): string {
+  return `'${path}' was changed while it was mapped: it had ${size} bytes and has ${fstatSync(fd).size}`;
 }

@@ -19,6 +19,7 @@ import { VM_MAYEXEC, VM_MAYREAD, VM_MAYWRITE, VM_NORESERVE, VM_SHARED } from './
 
 const ALL_PROT: number = PROT_READ | PROT_WRITE | PROT_EXEC;
 const ALL_MAP: number = MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+/** An index of a page is a 32-bit word in the page's record. */
 const MAX_FILE_PAGES = 2 ** 31;
 
 /** A value of any kind for a message: neither its conversion to text nor a method of its own is asked. */
@@ -38,6 +39,13 @@ export function byteCount(value: unknown, what: string, syscall: string): number
     throw new VmError('EINVAL', syscall, `${what} must be a whole number of bytes, got ${show(value)}`);
   }
   return value;
+}
+
+/** The size of a file in bytes, all of whose pages can be numbered. */
+export function fileSize(value: unknown, syscall: string): number {
+  const bytes = byteCount(value, 'size', syscall);
+  if (bytes <= MAX_FILE_PAGES * PAGE_SIZE) return bytes;
+  throw new VmError('EOVERFLOW', syscall, `files have ${MAX_FILE_PAGES * PAGE_SIZE} bytes at most, got ${bytes}`);
 }
 
 /** A page-aligned range below the address limit, as [first page, end page). Length 0 is EINVAL. */

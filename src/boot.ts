@@ -1,5 +1,6 @@
 /** Making a machine's memory, and one thread's kernel over it. */
 import { load, poke, store } from '#atomics';
+import { CHECKED } from '#dev';
 import { Files } from './backing/files.ts';
 import { MAPPING_WORDS } from './backing/mapping.layout.ts';
 import { PageCache } from './backing/page-cache.ts';
@@ -38,6 +39,7 @@ import {
   FRAME_BUMP,
   H_DESIGN,
   H_FRAMES,
+  H_HASH_SEED,
   H_ID_HIGH,
   H_ID_LOW,
   H_IO_MS,
@@ -58,6 +60,9 @@ import { VmaTree } from './vma/tree.ts';
 import { VMA_WORDS } from './vma/vma.layout.ts';
 import { VmaTable } from './vma/vma-table.ts';
 
+/** Runs of the checker are repeated: there chains are the same in each. */
+const CHECKED_SEED = 0x2545f491;
+
 export type MemoryBuffer = SharedArrayBuffer | ArrayBuffer;
 
 /** Lays out the control memory of a new machine. Throws ENOMEM when the host gives no memory. */
@@ -74,16 +79,17 @@ export function makeControl(
   const regions = computeRegions(frames);
   const buffer = allocate(regions.words * 4, shared);
   const words = new Int32Array(buffer);
-  const identity = crypto.getRandomValues(new Int32Array(2));
+  const [low, high, seed] = crypto.getRandomValues(new Int32Array(3)) as unknown as readonly [number, number, number];
   poke(words, H_VERSION, LAYOUT_VERSION);
   poke(words, H_WORDS, regions.words);
   poke(words, H_FRAMES, frames);
-  poke(words, H_ID_LOW, identity[0] as number);
-  poke(words, H_ID_HIGH, identity[1] as number);
+  poke(words, H_ID_LOW, low);
+  poke(words, H_ID_HIGH, high);
   poke(words, H_DESIGN, design.id);
   poke(words, H_SHARED, shared ? 1 : 0);
   poke(words, H_STALL_MS, limits.stallTimeout);
   poke(words, H_IO_MS, limits.ioTimeout);
+  poke(words, H_HASH_SEED, CHECKED ? CHECKED_SEED : seed);
   poke(words, EPOCH, 2);
   poke(words, FRAME_BUMP, 1); // frame 0 is the zero page
   poke(words, TABLE_BUMP, 0);

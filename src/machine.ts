@@ -5,8 +5,9 @@
 import { load, peek } from '#atomics';
 import { lockdepReports } from '#lockdep';
 import { Space, type SpaceHandle } from './address-space.ts';
-import { byteCount, checkObject, show } from './arguments.ts';
+import { byteCount, checkObject, fileSize, show } from './arguments.ts';
 import type { Backing } from './backing/backing.ts';
+import { descriptorText } from './backing/descriptor.ts';
 import type { MappingRef, MmRef } from './base/brands.ts';
 import { VmError } from './base/errors.ts';
 import { MAX_CPUS, PAGE_SIZE } from './base/limits.ts';
@@ -190,6 +191,7 @@ export class Machine {
     try {
       rcu.outside(() => leaveMm(this.kernel, mm as MmRef, cpu.id));
       rcu.freeRetired(cpu.id);
+      this.kernel.files.sweepLocal('closed');
     } catch (error) {
       callFailed(this.kernel, error);
       if (!(error instanceof VmError) || error.code !== 'ETIMEDOUT') throw error; // else it is closed later, by us or whoever reaps
@@ -199,16 +201,20 @@ export class Machine {
   /* Files. */
 
   /**
-   * Makes a file of a registered kind known to the machine. `options` must survive JSON: every thread makes its own backing from
-   * them. `size` is in bytes and does not change. Throws EINVAL, ENOMEM.
+   * Makes a file of a registered kind known to the machine. Every thread makes its own backing from `options`, this one at once: what
+   * JSON does not give back as it was is EINVAL (properties that are undefined may vanish). `size` is in bytes and does not change.
+   * Throws EINVAL, EOVERFLOW (8 TiB at most), ENODEV (a kind that this thread has not registered), ENOMEM; EIO with what the factory
+   * has thrown as its cause.
    */
   createFile(kind: string, options: unknown, size: number, own?: Backing): MappedFile {
     this.checkOpen('createFile');
     if (typeof kind !== 'string' || kind === '') throw new VmError('EINVAL', 'createFile', 'kind must be a name');
-    byteCount(size, 'size', 'createFile');
-    const mapping = publicCall(this.kernel, 'createFile', () => this.kernel.files.create(kind, options, size));
-    if (own !== undefined) this.kernel.files.adopt(mapping, own);
-    return this.#opened(mapping);
+    fileSize(size, 'createFile');
+    const { rcu, files } = this.kernel;
+    checkNoCallback(this.kernel, 'createFile');
+    const text = rcu.outside(() => descriptorText(kind, options)); // runs the caller's code: getters of the options
+    this.checkOpen('createFile');
+    return this.#opened(publicCall(this.kernel, 'createFile', () => rcu.outside(() => files.create(text, size, own))));
   }
 
   /** Opens another thread's file. Throws ESTALE when it is gone, EINVAL for another machine's, EPROTO. */
@@ -221,7 +227,7 @@ export class Machine {
     byteCount(handle.file, 'the record of the file', 'attachFile');
     const mapping = handle.file as MappingRef;
     publicCall(this.kernel, 'attachFile', () => this.kernel.files.open(mapping, handle.serial));
-    if (own !== undefined) this.kernel.files.adopt(mapping, own);
+    if (own !== undefined) this.kernel.rcu.outside(() => this.kernel.files.adopt(mapping, own));
     return this.#opened(mapping);
   }
 
@@ -354,6 +360,7 @@ export class Machine {
     this.checkOpen('drain');
     if (this.kernel.rcu.inSection) throw new VmError('EDEADLK', 'drain', 'called inside run()');
     publicCall(this.kernel, 'drain', () => this.kernel.rcu.drain());
+    this.kernel.files.sweepLocal('closed');
   }
 
   /* Life. */

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { checkObject, show } from './arguments.ts';
 import { registerBacking } from './backing/backing.ts';
 import { descriptorBacking, NODE_FILE, nodeFileBacking, openRegular } from './backing/node-file.ts';
-import { SLOW_FILE, slowFileBacking } from './backing/slow-file.ts';
+import { SLOW_FILE, slowed, slowFileBacking } from './backing/slow-file.ts';
 import { VmError } from './base/errors.ts';
 import { Machine } from './machine.ts';
 import type { MappedFile } from './mapped-file.ts';
@@ -23,9 +23,9 @@ registerBacking(NODE_FILE, nodeFileBacking);
 registerBacking(SLOW_FILE, slowFileBacking);
 
 /**
- * Opens a regular file for mapping. Any thread of the machine may then map and read it, whether or not this thread lives on; a file
- * that was replaced under its path gives BusError (ESTALE) in threads that have not read it yet, never other bytes.
- * Throws ENOENT, EACCES, EISDIR, ENODEV, EINVAL, ENOMEM.
+ * Opens a regular file for mapping. Any thread of the machine may then map and read it, whether or not this thread lives on, and
+ * none ever reads another file's bytes: docs/files.md says what a mapping shows when others write, truncate, unlink or replace the
+ * file. Throws ENOENT, EACCES, EISDIR, ENODEV, EINVAL, EOVERFLOW (8 TiB at most), ENOMEM.
  */
 export async function openFile(
   machine: Machine,
@@ -44,16 +44,14 @@ export function openFileSync(machine: Machine, path: string | URL, options: Open
   const name = pathOf(path);
   const pause = delay === undefined ? undefined : checkDelay(delay);
   machine.checkOpen('openFile');
-  const { fd, stats } = openRegular(name);
+  const { fd, identity, size } = openRegular(name);
   try {
-    const file = { path: name, device: String(stats.dev), inode: String(stats.ino) };
-    if (pause !== undefined) {
-      closeSync(fd);
-      return machine.createFile(SLOW_FILE, { ...file, ...pause }, stats.size);
-    }
-    return machine.createFile(NODE_FILE, file, stats.size, descriptorBacking(fd));
+    const file = { path: name, ...identity, descriptor: fd };
+    const backing = descriptorBacking(fd);
+    if (pause === undefined) return machine.createFile(NODE_FILE, file, size, backing);
+    return machine.createFile(SLOW_FILE, { ...file, ...pause }, size, slowed(backing, pause));
   } catch (error) {
-    if (pause === undefined) closeSync(fd);
+    closeSync(fd);
     throw error;
   }
 }

@@ -1,5 +1,14 @@
 /** What the API and property tests stand on: machines that are checked for leaks when a test ends, temporary files, seeds. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
@@ -220,6 +229,41 @@ export function temporaryFiles(): {
     },
     remove: () => rmSync(directory, { recursive: true, force: true }),
   };
+}
+
+/**
+ * Deletes the file and makes it anew, with the same inode: some file systems (ext4) use it again at once, others (tmpfs) never do.
+ * False if this one has not done it in many tries.
+ */
+export function remakeWithSameInode(path: string, bytes: Uint8Array): boolean {
+  const { ino } = statSync(path, { bigint: true });
+  // Birth times are those of the clock's ticks: a file that is deleted and made anew within one is not told apart.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 25);
+  unlinkSync(path);
+  const tried: string[] = [];
+  let same = false;
+  // Other free inodes may come first: they are used up.
+  while (!same && tried.length < 500) {
+    const name = `${path}-${tried.length}`;
+    writeFileSync(name, '');
+    same = statSync(name, { bigint: true }).ino === ino;
+    tried.push(name);
+  }
+  renameSync(tried.pop() as string, path);
+  writeFileSync(path, bytes);
+  for (const name of tried) unlinkSync(name);
+  return same;
+}
+
+/** How often this process has the file open, by the name it was opened by (Linux). */
+export function descriptorsOf(path: string): number {
+  return readdirSync('/proc/self/fd').filter((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`).startsWith(path);
+    } catch {
+      return false; // that of the folder itself
+    }
+  }).length;
 }
 
 /** Runs without SharedArrayBuffer, as a page that is not cross-origin isolated does. */

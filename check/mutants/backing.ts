@@ -84,7 +84,7 @@ export const backingMutants: readonly Mutant[] = [
     edits: [
       {
         file: FILES,
-        find: '      for (const page of pages) this._reclaim.drop(page);\n      throw error;',
+        find: '      this._dropUnread(pages);\n      throw error;',
         replace: '      throw error;',
       },
     ],
@@ -97,8 +97,8 @@ export const backingMutants: readonly Mutant[] = [
     edits: [
       {
         file: FILES,
-        find: '      for (const page of pages) this._reclaim.drop(page);\n      throw error;',
-        replace: '      for (const page of pages) pageUnlock(this._cpu, page);\n      throw error;',
+        find: 'if (pageLockHeld(this._cpu, page)) this._reclaim.drop(page);',
+        replace: 'pageUnlock(this._cpu, page);',
       },
       {
         file: 'src/backing/page-cache.ts',

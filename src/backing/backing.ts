@@ -8,14 +8,18 @@ import { VmError } from '../base/errors.ts';
 export interface Backing {
   /**
    * Fills `targets` (4096 bytes each, in shared memory, in order) from byte `position` on, and returns the number of bytes
-   * read: less only at the end of the file. Throws on an I/O error.
+   * read: less only at the end of the file. What it says it has read and has not written reads zero. Throws on an I/O error; any
+   * other answer is one (EIO).
    */
   read(position: number, targets: readonly Uint8Array[]): number;
   /** Lets go of what this thread has opened. */
   close(): void;
 }
 
-/** Makes this thread's backing of a file from the options given to `createFile`. Throws if the thread cannot read it. */
+/**
+ * Makes this thread's backing of a file from the options given to `createFile`: in the thread that creates it at once, in others when
+ * they first read it. Throws if the thread cannot read it.
+ */
 export type BackingFactory = (options: unknown, size: number) => Backing;
 
 const kinds = new Map<string, BackingFactory>();
@@ -30,14 +34,35 @@ export function registerBacking(kind: string, factory: BackingFactory): void {
   kinds.set(kind, factory);
 }
 
-export function makeBacking(kind: string, options: unknown, size: number): Backing {
+/** Throws what the factory throws; ENODEV for a kind that this thread does not know, EINVAL for what is no backing. */
+export function makeBacking(kind: string, options: unknown, size: number, syscall: 'read' | 'createFile'): Backing {
   const factory = kinds.get(kind);
   if (factory === undefined) {
     throw new VmError(
       'ENODEV',
-      'read',
+      syscall,
       `this thread does not know files of kind '${kind}'; registerBacking it here too`,
     );
   }
-  return factory(options, size);
+  const backing: unknown = factory(options, size);
+  if (isBacking(backing)) return backing;
+  throw new VmError('EINVAL', syscall, `the factory of '${kind}' gave no object with the functions read and close`);
+}
+
+function isBacking(value: unknown): value is Backing {
+  if ((typeof value !== 'object' && typeof value !== 'function') || value === null) return false;
+  const { read, close } = value as { readonly read?: unknown; readonly close?: unknown };
+  return typeof read === 'function' && typeof close === 'function';
+}
+
+const exact = new WeakSet<Backing>();
+
+/** Internal: `backing` writes each byte that it says it has read. Into the others' targets zeroes are put first. */
+export function markExact<B extends Backing>(backing: B): B {
+  exact.add(backing);
+  return backing;
+}
+
+export function isExact(backing: Backing): boolean {
+  return exact.has(backing);
 }

@@ -1,6 +1,6 @@
 /** Blobs, read with FileReaderSync in the faulting worker. A Blob cannot be named in shared memory: each thread is given it. */
 import { VmError, WouldBlock } from '../base/errors.ts';
-import type { Backing } from './backing.ts';
+import { type Backing, markExact } from './backing.ts';
 
 export const BLOB_FILE = 'blob';
 
@@ -10,7 +10,7 @@ interface SyncReader {
 
 export function blobBacking(blob: Blob): Backing {
   const Reader = (globalThis as { FileReaderSync?: new () => SyncReader }).FileReaderSync;
-  return {
+  return markExact({
     read(position, targets) {
       if (Reader === undefined) throw new WouldBlock('fault', 'a read of the Blob');
       const wanted = targets.reduce((sum, target) => sum + target.length, 0);
@@ -24,7 +24,7 @@ export function blobBacking(blob: Blob): Backing {
       return done;
     },
     close() {},
-  };
+  });
 }
 
 /** For a thread that has not been given the Blob. */

@@ -18,10 +18,12 @@ import type { Cpu } from '../sync/cpu.ts';
 import { CLASS_FILES } from '../sync/lock-classes.ts';
 import { spinLock, spinUnlock } from '../sync/spinlock.ts';
 import { COUNTER } from '../trace/counters.ts';
-import { type Backing, makeBacking } from './backing.ts';
+import { checkAnswer } from './answer.ts';
+import { type Backing, isExact, makeBacking } from './backing.ts';
+import { parseDescriptor } from './descriptor.ts';
 import { F_DESCRIPTOR, F_LOCK, F_OPENERS, F_REFS, F_SERIAL, F_SIZE } from './mapping.layout.ts';
 import type { PageCache } from './page-cache.ts';
-import { pageLockSoon, pageTryLock, pageUnlock, pageWait } from './page-lock.ts';
+import { pageLockHeld, pageLockSoon, pageTryLock, pageUnlock, pageWait } from './page-lock.ts';
 import { Readahead } from './readahead.ts';
 import type { Reclaim } from './reclaim.ts';
 import type { TextStore } from './text.ts';
@@ -54,10 +56,25 @@ export class Files {
     this._reclaim = reclaim;
   }
 
-  /** Makes a file known to the machine, opened by this cpu. Throws ENOMEM, EINVAL (options that JSON cannot hold). */
-  create(kind: string, options: unknown, size: number): MappingRef {
+  /**
+   * Makes a file known to the machine, opened by this cpu. `text` is its descriptor; `own` is this thread's backing, else the kind's
+   * factory makes it. Requires: outside sections. Throws ENODEV, EINVAL, ENOMEM, EIO, any VmError of the factory.
+   */
+  create(text: string, size: number, own?: Backing): MappingRef {
+    if (own !== undefined) return this._createWith(text, size, own);
+    const { kind, options } = parseDescriptor(text); // as other threads get them
+    const made = this._callback(() => makeFirst(kind, options, size));
+    try {
+      return this._createWith(text, size, made);
+    } catch (error) {
+      this._closeQuietly(made);
+      throw error;
+    }
+  }
+
+  private _createWith(text: string, size: number, backing: Backing): MappingRef {
     const { words, floats } = this._cpu;
-    const descriptor = this._texts.put(asText(kind, options));
+    const descriptor = this._texts.put(text);
     let mapping: MappingRef;
     try {
       mapping = this._mappings.alloc() as MappingRef;
@@ -74,6 +91,7 @@ export class Files {
     store(words, mapping + F_REFS, 1);
     this._texts.publish(descriptor);
     this._mappings.publish(mapping);
+    this.adopt(mapping, backing);
     return mapping;
   }
 
@@ -218,14 +236,17 @@ export class Files {
   /**
    * The page of the file at `index`, locked and up to date. Reads it, and what read-ahead wants, if it is not in the cache.
    * Requires: outside sections; a reference on the file; no lock held (but the mmap_lock under some designs). Throws what
-   * the backing threw (the pages are then as if never asked for), ENOMEM, WouldBlock.
+   * the backing threw (the pages are then as if never asked for), ENOMEM, WouldBlock, ETIMEDOUT.
    */
   fetch(mapping: MappingRef, index: number): PageRef {
+    let present = NONE as PageRef; // a page that the look-up has missed and the insert found
     for (let since = 0; ; ) {
-      const page = this._cache.lookup(mapping, index);
+      const page = present !== NONE ? present : this._cache.lookup(mapping, index);
+      present = NONE as PageRef;
       if (page === NONE) {
-        const read = this._readNew(mapping, index);
-        if (read !== NONE) return read;
+        const { page: found, inserted } = this._readNew(mapping, index);
+        if (inserted) return found;
+        present = found;
         continue;
       }
       if (!pageTryLock(this._cpu, page)) {
@@ -251,19 +272,15 @@ export class Files {
       const live = stateKind(peek(this._cpu.words, mapping + R_STATE)) === LIVE && this.serial(mapping) === serial;
       if (which === 'closed' && live) continue;
       this._local.delete(mapping);
-      this._cpu.callbacks++;
-      try {
-        backing.close();
-      } catch {
-        // The file is gone for this thread: nobody is left to be told, and whoever sweeps must go on.
-      } finally {
-        this._cpu.callbacks--;
-      }
+      this._closeQuietly(backing);
     }
   }
 
   /** Lets this thread use `backing` itself for the file (a Blob, say, which no descriptor can name). */
   adopt(mapping: MappingRef, backing: Backing): void {
+    this.sweepLocal('closed'); // the record may have been that of a file which this thread has still open
+    const was = this._local.get(mapping);
+    if (was !== undefined && was.backing !== backing) this._closeQuietly(was.backing);
     this._local.set(mapping, { serial: this.serial(mapping), backing });
   }
 
@@ -273,33 +290,33 @@ export class Files {
     else pageUnlock(this._cpu, page);
   }
 
-  /** NONE if somebody else was first. */
-  private _readNew(mapping: MappingRef, index: number): PageRef {
+  /** The page, locked and read; or the page, not locked, of somebody who was first. */
+  private _readNew(mapping: MappingRef, index: number): { page: PageRef; inserted: boolean } {
     const backing = this._backingOf(mapping);
-    const pfn = this._reclaim.obtainFrame();
-    const pages = this._insertLocked(mapping, index, pfn);
-    if (pages.length === 0) {
-      this._frames.free(pfn);
-      return NONE as PageRef;
-    }
-    this._insertAhead(mapping, index, pages);
+    const first = this._insertLocked(mapping, index, this._reclaim.obtainFrame());
+    if (!first.inserted) return first;
+    const pages = [first.page];
     try {
+      this._insertAhead(mapping, index, pages);
       this._read(mapping, index, backing, pages);
+      for (let i = 1; i < pages.length; i++) pageUnlock(this._cpu, pages[i] as PageRef);
     } catch (error) {
       this._cpu.count(COUNTER['io.errors']);
-      for (const page of pages) this._reclaim.drop(page);
+      this._dropUnread(pages);
       throw error;
     }
-    for (let i = 1; i < pages.length; i++) pageUnlock(this._cpu, pages[i] as PageRef);
-    this._reclaim.keepReserve();
-    return pages[0] as PageRef;
+    this._keepReserve(first.page);
+    return first;
   }
 
-  private _insertLocked(mapping: MappingRef, index: number, pfn: Pfn): PageRef[] {
-    const { inserted, page } = this._cache.insert(mapping, index, pfn);
-    if (inserted) return [page];
-    pageUnlock(this._cpu, this._frames.pageOf(pfn));
-    return [];
+  /** A new page of the file, locked, in frame `pfn`; or the page that is there, and the frame is free again. */
+  private _insertLocked(mapping: MappingRef, index: number, pfn: Pfn): { page: PageRef; inserted: boolean } {
+    const result = this._cache.insert(mapping, index, pfn);
+    if (!result.inserted) {
+      pageUnlock(this._cpu, this._frames.pageOf(pfn));
+      this._frames.free(pfn);
+    }
+    return result;
   }
 
   /** Adds the following pages while read-ahead wants them, frames are free and nobody has them yet. */
@@ -309,30 +326,46 @@ export class Files {
       if (this._cache.lookup(mapping, index + i) !== NONE) break;
       const pfn = this._frames.alloc();
       if (pfn === 0) break;
-      const more = this._insertLocked(mapping, index + i, pfn);
-      if (more.length === 0) {
-        this._frames.free(pfn);
-        break;
-      }
-      pages.push(more[0] as PageRef);
+      const { page, inserted } = this._insertLocked(mapping, index + i, pfn);
+      if (!inserted) break;
+      pages.push(page);
     }
     this._readahead.advance(mapping, index, pages.length);
   }
 
+  /** Takes pages out of the file again whose read failed. Whatever goes wrong, none of them stays locked. */
+  private _dropUnread(pages: readonly PageRef[]): void {
+    try {
+      for (const page of pages) if (pageLockHeld(this._cpu, page)) this._reclaim.drop(page);
+    } catch (error) {
+      // Left in the file unread: whoever wants them next drops them.
+      for (const page of pages) if (pageLockHeld(this._cpu, page)) pageUnlock(this._cpu, page);
+      throw error;
+    }
+  }
+
+  /** With `page` locked and read: memory that is not found ahead of need is looked for in need, and is no failure of the read. */
+  private _keepReserve(page: PageRef): void {
+    try {
+      this._reclaim.keepReserve();
+    } catch (error) {
+      if (error instanceof VmError) return;
+      pageUnlock(this._cpu, page);
+      throw error;
+    }
+  }
+
   private _read(mapping: MappingRef, index: number, backing: Backing, pages: readonly PageRef[]): void {
     const position = index * PAGE_SIZE;
+    const asked = pages.length * PAGE_SIZE;
+    const expected = Math.min(asked, this.size(mapping) - position);
+    // What a backing says it has read and has not: not the bytes of whoever had the frame before.
+    if (!isExact(backing)) for (const page of pages) this._frames.zero(this._frames.pfnOf(page));
     const targets = pages.map((page) => this._bytesOf(page));
     doingIo(this._cpu, 'a read of a file');
     this._cpu.count(COUNTER['io.reads']);
-    const got = this._callback(() => backing.read(position, targets));
-    const expected = Math.min(pages.length * PAGE_SIZE, this.size(mapping) - position);
-    if (!(got >= expected)) {
-      throw new VmError(
-        'EIO',
-        'read',
-        `the file gave ${got} bytes of ${expected} at ${position}: has it been truncated?`,
-      );
-    }
+    const got: unknown = this._callback(() => backing.read(position, targets));
+    checkAnswer(got, position, expected, asked);
     pages.forEach((page, i) => {
       const valid = expected - i * PAGE_SIZE;
       if (valid < PAGE_SIZE) this._frames.zeroTail(this._frames.pfnOf(page), valid);
@@ -343,8 +376,8 @@ export class Files {
   }
 
   private _bytesOf(page: PageRef): Uint8Array {
-    const start = this._frames.pfnOf(page) * PAGE_SIZE;
-    return this._frames.bytes.subarray(start, start + PAGE_SIZE);
+    const { buffer, byteOffset } = this._frames.bytes;
+    return new Uint8Array(buffer, byteOffset + this._frames.pfnOf(page) * PAGE_SIZE, PAGE_SIZE);
   }
 
   private _backingOf(mapping: MappingRef): Backing {
@@ -352,13 +385,18 @@ export class Files {
     const serial = this.serial(mapping);
     const known = this._local.get(mapping);
     if (known !== undefined && known.serial === serial) return known.backing;
-    const descriptor = JSON.parse(this._texts.get(peek(this._cpu.words, mapping + F_DESCRIPTOR))) as {
-      kind: string;
-      options: unknown;
-    };
-    const backing = this._callback(() => makeBacking(descriptor.kind, descriptor.options, this.size(mapping)));
+    const { kind, options } = parseDescriptor(this._texts.get(peek(this._cpu.words, mapping + F_DESCRIPTOR)));
+    const backing = this._callback(() => makeBacking(kind, options, this.size(mapping), 'read'));
     this._local.set(mapping, { serial, backing });
     return backing;
+  }
+
+  private _closeQuietly(backing: Backing): void {
+    try {
+      this._callback(() => backing.close());
+    } catch {
+      // The file is gone for this thread: nobody is left to be told, and whoever closes must go on.
+    }
   }
 
   /** Runs a user's function: no public call of this thread may lock or wait meanwhile. */
@@ -399,10 +437,15 @@ export class Files {
   }
 }
 
-function asText(kind: string, options: unknown): string {
+/** In the thread that creates the file nobody waits for a page: what the factory throws fails that call. */
+function makeFirst(kind: string, options: unknown, size: number): Backing {
   try {
-    return JSON.stringify({ kind, options });
+    return makeBacking(kind, options, size, 'createFile');
   } catch (error) {
-    throw new VmError('EINVAL', 'createFile', `the options do not survive JSON: ${(error as Error).message}`);
+    if (error instanceof VmError) throw error;
+    const why = error instanceof Error ? `: ${error.message}` : '';
+    const failure = new VmError('EIO', 'createFile', `the factory of '${kind}' has thrown${why}`);
+    failure.cause = error;
+    throw failure;
   }
 }

@@ -5,6 +5,7 @@ import { P_FLAGS, P_LOCK, PG_REFERENCED } from '../memory/page.layout.ts';
 import type { Kernel } from '../space/kernel.ts';
 import { C_PAGE_LOCKS, PAGE_LOCK_SLOTS } from '../sync/control.layout.ts';
 import { WAITED } from '../sync/lock-classes.ts';
+import type { PageCache } from './page-cache.ts';
 import { pageLockHeld, pageReap, pageTryLock, pageUnlock, pageWait } from './page-lock.ts';
 
 const FILE = 1000 as MappingRef;
@@ -20,6 +21,14 @@ function take(kernel: Kernel, page: PageRef): void {
   if (!pageLockHeld(kernel.cpu, page)) expect(pageTryLock(kernel.cpu, page)).toBe(true);
   kernel.cache.remove(page);
   pageUnlock(kernel.cpu, page);
+}
+
+/** Page numbers whose pages share one chain. */
+function sameBucket(cache: PageCache, mapping: MappingRef, count: number): number[] {
+  const bucket = cache.bucketOf(mapping, 0);
+  const found: number[] = [];
+  for (let index = 0; found.length < count; index++) if (cache.bucketOf(mapping, index) === bucket) found.push(index);
+  return found;
 }
 
 describe('the page cache', () => {
@@ -70,6 +79,44 @@ describe('the page cache', () => {
         expect([0, pages[next]]).toContain(still);
       }
     }
+  });
+
+  test('finds every page of a chain however long, and a fault on the last one ends', () => {
+    const { kernel, cpu, another } = bareMachine(1024);
+    const indices = sameBucket(kernel.cache, FILE, 200);
+    const pages = indices.map((index) => {
+      const page = insert(kernel, FILE, index);
+      pageUnlock(cpu, page);
+      return page;
+    });
+    const other = another();
+    expect(indices.map((index) => other.cache.lookup(FILE, index))).toEqual(pages);
+    expect(kernel.cache.lookup(FILE, sameBucket(kernel.cache, FILE, 201).at(-1) as number)).toBe(0);
+    for (const page of pages) take(kernel, page);
+  });
+
+  test('spreads pages otherwise on every machine: a chain of one machine is none on the next', () => {
+    const chosen = sameBucket(bareMachine(1024).kernel.cache, FILE, 256);
+    // Of eight machines two may have bad luck: that one has it is already less likely than one in a million.
+    const good = Array.from({ length: 8 }, () => bareMachine(1024).kernel.cache).filter((cache) => {
+      const chains = new Map<number, number>();
+      for (const index of chosen) {
+        const bucket = cache.bucketOf(FILE, index);
+        chains.set(bucket, (chains.get(bucket) ?? 0) + 1);
+      }
+      return Math.max(...chains.values()) < 32;
+    });
+    expect(good.length).toBeGreaterThanOrEqual(6);
+  });
+
+  test.each([1, 2 ** 7, 2 ** 12, 2 ** 20])('spreads pages that are %i apart', (step) => {
+    const { cache } = bareMachine(1024).kernel;
+    const chains = new Map<number, number>();
+    for (let i = 0; i < 1024 && i * step < 2 ** 31; i++) {
+      const bucket = cache.bucketOf(FILE, i * step);
+      chains.set(bucket, (chains.get(bucket) ?? 0) + 1);
+    }
+    expect(Math.max(...chains.values())).toBeLessThan(32);
   });
 
   test('knows whether a record is chained', () => {

@@ -2,6 +2,8 @@
  * The page cache: (mapping, index) -> page, a hash table chained through the page records. Looked up without a lock: the answer is
  * a hint until the page lock is held and mapping and index were compared again (I21). A miss may be false while a chain is
  * changing; only `insert`, under the bucket's lock, decides.
+ *
+ * Who maps a file chooses the page numbers, so the hash has a secret of the machine in it: nobody can choose them for one chain.
  */
 import { load, peek, peekRacy, poke, store } from '#atomics';
 import { assertRule, oops } from '../base/assert.ts';
@@ -20,13 +22,13 @@ import {
   PG_UPTODATE,
 } from '../memory/page.layout.ts';
 import type { Regions } from '../memory/regions.ts';
-import { HASH_LOCK_LINES, HASH_LOCKS, LINE } from '../sync/control.layout.ts';
+import { H_HASH_SEED, HASH_LOCK_LINES, HASH_LOCKS, LINE } from '../sync/control.layout.ts';
 import type { Cpu } from '../sync/cpu.ts';
 import { CLASS_CACHE } from '../sync/lock-classes.ts';
 import { spinLock, spinUnlock } from '../sync/spinlock.ts';
 import { pageLockHeld, pageLockSoon } from './page-lock.ts';
 
-/** A lockless walk that was led astray into other chains gives up after this many steps. */
+/** A lockless walk may be led astray into other chains: after this many steps the look-up goes on under the bucket's lock. */
 const MAX_STEPS = 64;
 
 const HINT = 'a look-up is a hint: its caller locks the page and asks `holds`';
@@ -36,19 +38,26 @@ export class PageCache {
   private readonly _frames: Frames;
   private readonly _buckets: number;
   private readonly _mask: number;
+  /** Odd, and known to nobody outside. */
+  private readonly _indexFactor: number;
+  private readonly _mappingFactor: number;
 
   constructor(cpu: Cpu, regions: Regions, frames: Frames) {
     this._cpu = cpu;
     this._frames = frames;
     this._buckets = regions.buckets;
     this._mask = regions.bucketCount - 1;
+    const seed = peek(cpu.words, H_HASH_SEED);
+    this._indexFactor = seed | 1;
+    this._mappingFactor = Math.imul(seed ^ (seed >>> 15), 0x9e3779b1) | 1;
   }
 
   /** The page of the file at `index`, or 0. A hint: lock it and call `holds`. */
   lookup(mapping: MappingRef, index: number): PageRef {
     const { words } = this._cpu;
-    let page = load(words, this._bucket(mapping, index));
-    for (let steps = 0; page !== 0 && steps < MAX_STEPS; steps++) {
+    let page = load(words, this.bucketOf(mapping, index));
+    for (let steps = 0; page !== 0; steps++) {
+      if (steps === MAX_STEPS) return this.find(mapping, index);
       const found =
         peekRacy(words, page + P_MAPPING, HINT) === mapping && peekRacy(words, page + P_INDEX, HINT) === index;
       if (found) return page as PageRef;
@@ -84,7 +93,7 @@ export class PageCache {
     poke(words, page + P_FLAGS, 0);
     poke(words, page + P_RMAP_SLOT, 0);
     poke(words, page + P_RMAP_MORE, 0);
-    const bucket = this._bucket(mapping, index);
+    const bucket = this.bucketOf(mapping, index);
     const lock = this._lockOf(bucket);
     spinLock(this._cpu, lock, CLASS_CACHE);
     const present = this._find(bucket, mapping, index);
@@ -104,7 +113,7 @@ export class PageCache {
     const { words } = this._cpu;
     assertRule(pageLockHeld(this._cpu, page), 'I21', () => `page ${page} removed from its file without its lock`);
     const mapping = peek(words, page + P_MAPPING) as MappingRef;
-    const bucket = this._bucket(mapping, peek(words, page + P_INDEX));
+    const bucket = this.bucketOf(mapping, peek(words, page + P_INDEX));
     const lock = this._lockOf(bucket);
     spinLock(this._cpu, lock, CLASS_CACHE);
     let link = bucket;
@@ -131,7 +140,7 @@ export class PageCache {
 
   /** As `lookup`, but exact for a page that is not being inserted or removed meanwhile. */
   find(mapping: MappingRef, index: number): PageRef {
-    const bucket = this._bucket(mapping, index);
+    const bucket = this.bucketOf(mapping, index);
     const lock = this._lockOf(bucket);
     spinLock(this._cpu, lock, CLASS_CACHE);
     const page = this._find(bucket, mapping, index);
@@ -154,9 +163,12 @@ export class PageCache {
     return page as PageRef;
   }
 
-  private _bucket(mapping: MappingRef, index: number): number {
-    const hash = Math.imul(index ^ Math.imul(mapping, 0x9e3779b1), 0x85ebca6b);
-    return this._buckets + ((hash ^ (hash >>> 15)) & this._mask);
+  /** The word at the head of the page's chain. */
+  bucketOf(mapping: MappingRef, index: number): number {
+    // Low bits of a product know only the low bits of its factors: hence the second round.
+    const first = (Math.imul(index, this._indexFactor) + Math.imul(mapping, this._mappingFactor)) | 0;
+    const second = Math.imul(first ^ (first >>> 15), 0x85ebca6b);
+    return this._buckets + ((second ^ (second >>> 13)) & this._mask);
   }
 
   private _lockOf(bucket: number): number {

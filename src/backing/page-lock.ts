@@ -62,9 +62,19 @@ function sleepOn(cpu: Cpu, page: PageRef, milliseconds: number): void {
  * limit: a reader that died and was not reaped must not hang the others.
  */
 export function pageWait(cpu: Cpu, page: PageRef, since: number): void {
+  if (pageSleep(cpu, page) || now() - since <= cpu.ioLimit) return;
+  throw new VmError(
+    'ETIMEDOUT',
+    'fault',
+    `cpu ${pageOwner(cpu, page)} has been reading a page of the file for ${cpu.ioLimit} ms`,
+  );
+}
+
+/** Sleeps until the lock is free, or a moment: true if it was free at once. The caller bounds its patience. Throws WouldBlock. */
+export function pageSleep(cpu: Cpu, page: PageRef): boolean {
   const { words } = cpu;
   for (let i = 0; i < SPIN_LIMIT; i++) {
-    if (load(words, page + P_LOCK) === 0) return;
+    if (load(words, page + P_LOCK) === 0) return true;
     pause();
   }
   if (!cpu.canBlock) throw new WouldBlock('fault', 'a page that another thread is reading');
@@ -79,9 +89,12 @@ export function pageWait(cpu: Cpu, page: PageRef, since: number): void {
     wait(words, page + P_LOCK, seen | WAITED, PARK_MS);
   }
   cpu.countWait(2, began);
-  if (now() - since <= cpu.ioLimit) return;
-  const owner = (load(words, page + P_LOCK) & OWNER_MASK) - 1;
-  throw new VmError('ETIMEDOUT', 'fault', `cpu ${owner} has been reading a page of the file for ${cpu.ioLimit} ms`);
+  return false;
+}
+
+/** The cpu that has the page locked, or -1. */
+export function pageOwner(cpu: Cpu, page: PageRef): number {
+  return (load(cpu.words, page + P_LOCK) & OWNER_MASK) - 1;
 }
 
 export function pageUnlock(cpu: Cpu, page: PageRef): void {

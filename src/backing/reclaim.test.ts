@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { type BareMachine, bareMachine } from '../../test/kernel.ts';
 import type { MappingRef, PageRef, Pfn } from '../base/brands.ts';
 import { P_FLAGS, P_PINS, PG_REFERENCED } from '../memory/page.layout.ts';
+import { C_RETIRE_FREEING, cpuSlot } from '../sync/control.layout.ts';
 import { pageTryLock, pageUnlock } from './page-lock.ts';
 
 const FILE = 1000 as MappingRef;
@@ -67,5 +68,92 @@ describe('reclaim', () => {
     expect(() => kernel.reclaim.obtainFrame()).toThrow(/ENOMEM: no frame of 64 is free/);
     for (const pfn of got) kernel.frames.free(pfn);
     expect(kernel.reclaim.obtainFrame()).toBeGreaterThan(0);
+  });
+
+  /** Every frame is a page of a file that cpu 1 has locked. */
+  function allLocked(bare: BareMachine, uptodate: 'read' | 'being read'): { pages: PageRef[]; letGo(): void } {
+    const { kernel, words, another } = bare;
+    const other = another();
+    const pages: PageRef[] = [];
+    for (let pfn = kernel.frames.alloc(); pfn !== 0; pfn = kernel.frames.alloc()) {
+      const { page } = other.cache.insert(FILE, pages.length, pfn);
+      other.cache.markUptodate(page);
+      words[page + P_FLAGS] = uptodate === 'read' ? (words[page + P_FLAGS] as number) & ~PG_REFERENCED : 0;
+      pages.push(page);
+      // A cpu notes 48 locks at most.
+      if (pages.length > 40) pageUnlock(other.cpu, page);
+      if (pages.length > 40) words[page + P_PINS] = 1;
+    }
+    return {
+      pages,
+      letGo: () => {
+        for (const page of pages.slice(0, 40)) pageUnlock(other.cpu, page);
+      },
+    };
+  }
+
+  test('waits for pages that are being read until the machine’s limit for reads, and then says who reads', () => {
+    const bare = bareMachine(64);
+    allLocked(bare, 'being read');
+    const since = performance.now();
+    expect(() => bare.kernel.reclaim.obtainFrame()).toThrow(/ETIMEDOUT: no frame .* cpu 1 is reading/);
+    expect(performance.now() - since).toBeGreaterThanOrEqual(bare.cpu.ioLimit);
+    expect(() => bare.kernel.reclaim.makeRoom()).toThrow(/ETIMEDOUT: .* cpu 1 is reading/);
+  });
+
+  test('does not wait so long for pages that are locked for another reason: their holder may wait for it', () => {
+    const bare = bareMachine(64);
+    const { letGo } = allLocked(bare, 'read');
+    expect(() => bare.kernel.reclaim.obtainFrame()).toThrow(/ENOMEM/);
+    letGo();
+    expect(bare.kernel.reclaim.obtainFrame()).toBeGreaterThan(0);
+  });
+
+  test('gets the frame of a page that is being read when it has been read', () => {
+    const bare = bareMachine(64);
+    const { pages, letGo } = allLocked(bare, 'being read');
+    const { rcu } = bare.kernel;
+    const poll = rcu.pendingRetired.bind(rcu);
+    let looks = 0;
+    rcu.pendingRetired = () => {
+      if (++looks === 2) {
+        for (const page of pages.slice(0, 40)) bare.words[page + P_FLAGS] = 1;
+        letGo();
+      }
+      return poll();
+    };
+    expect(bare.kernel.reclaim.obtainFrame()).toBeGreaterThan(0);
+  });
+
+  test('does not wait for a page that it has locked itself', () => {
+    const bare = bareMachine(64);
+    const { kernel } = bare;
+    const [own] = cached(bare, 1) as [PageRef];
+    pageTryLock(bare.cpu, own);
+    while (kernel.frames.alloc() !== 0);
+    expect(() => kernel.reclaim.obtainFrame()).toThrow(/ENOMEM/);
+    pageUnlock(bare.cpu, own);
+    expect(kernel.reclaim.obtainFrame()).toBeGreaterThan(0);
+  });
+
+  test.each(['obtainFrame', 'makeRoom'] as const)(
+    '%s waits for a cpu that is freeing until the stall limit, and then names it',
+    (call) => {
+      const { kernel, words, another } = bareMachine(64);
+      another();
+      while (kernel.frames.alloc() !== 0);
+      const mark = cpuSlot(1) + C_RETIRE_FREEING;
+      words[mark] = 3;
+      expect(() => kernel.reclaim[call]()).toThrow(/ETIMEDOUT: cpu 1 has been freeing memory for 60 ms/);
+      words[mark] = 0;
+      expect(() => kernel.reclaim[call]()).toThrow(/ENOMEM/);
+    },
+  );
+
+  test.each(['obtainFrame', 'makeRoom'] as const)('%s does not wait for its own mark', (call) => {
+    const { kernel, words } = bareMachine(64);
+    while (kernel.frames.alloc() !== 0);
+    words[cpuSlot(0) + C_RETIRE_FREEING] = 3;
+    expect(() => kernel.reclaim[call]()).toThrow(/ENOMEM/);
   });
 });

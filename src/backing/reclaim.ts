@@ -8,6 +8,7 @@
  */
 import { add, cas, load, peek, peekRacy, poke, store } from '#atomics';
 import type { MmRef, PageRef, Pfn, Vpn } from '../base/brands.ts';
+import { NONE } from '../base/brands.ts';
 import { VmError } from '../base/errors.ts';
 import { RECLAIM_BATCH } from '../base/tunables.ts';
 import type { Frames } from '../memory/frames.ts';
@@ -21,14 +22,15 @@ import type { Cpu } from '../sync/cpu.ts';
 import type { Rcu, Reclaimer } from '../sync/rcu.ts';
 import { COUNTER } from '../trace/counters.ts';
 import type { PageCache } from './page-cache.ts';
-import { pageTryLock, pageUnlock } from './page-lock.ts';
+import { pageLockHeld, pageOwner, pageSleep, pageTryLock, pageUnlock } from './page-lock.ts';
+import { Patience } from './patience.ts';
 
 /** The hand moves in steps of this many records, so that two reclaimers do not look at the same ones. */
 const HAND_STEP = 16;
 const NO_FRAME = 0 as Pfn;
 
-/** Times that a fault waits a tenth of a millisecond for pages in other hands before it says ENOMEM. */
-const BUSY_ROUNDS = 100;
+/** Searches in a row that find nothing, and nothing to wait for, before a fault says ENOMEM. */
+const FRUITLESS_ROUNDS = 3;
 
 export class Reclaim {
   private readonly _cpu: Cpu;
@@ -42,6 +44,8 @@ export class Reclaim {
 
   /** Whether the last run met pages that it could not take just then. */
   private _busy = false;
+  /** A page that somebody was reading when the last run came to it. */
+  private _reading = NONE as PageRef;
 
   constructor(cpu: Cpu, rcu: Rcu, frames: Frames, tables: Tables, rmap: Rmap, cache: PageCache, retireKind: number) {
     this._cpu = cpu;
@@ -55,22 +59,24 @@ export class Reclaim {
   }
 
   /**
-   * A frame, waiting for reclaim and grace periods if need be. Throws ENOMEM when nothing can be had. Requires: outside
-   * sections, no lock but page locks (and, under the designs that do so, the mmap_lock).
+   * A frame, waiting for reclaim, grace periods and other threads' reads if need be. Throws ENOMEM when nothing can be had, ETIMEDOUT
+   * when another thread keeps it waiting for too long, WouldBlock. Requires: outside sections, no lock but page locks (and, under
+   * the designs that do so, the mmap_lock).
    */
   obtainFrame(): Pfn {
-    for (let fruitless = 0, rounds = 0; fruitless < 3; ) {
+    let patience: Patience | undefined; // of nobody who finds a frame at once
+    for (let fruitless = 0; fruitless < FRUITLESS_ROUNDS; ) {
       const pfn = this._frames.alloc();
       if (pfn !== NO_FRAME) return pfn;
       if (this._rcu.freeAllRetired() > 0) continue;
-      const reclaimed = this.run(RECLAIM_BATCH);
-      if (this._rcu.pendingRetired() > 0) this._rcu.synchronize();
       // What is retired may be waited for by a fault in I/O: then it gives us nothing.
-      if (reclaimed > 0 || this._rcu.freeAllRetired() > 0) fruitless = 0;
-      else if (this._rcu.someFreeing()) this._rcu.waitABit();
-      // A page that somebody has locked or is just zapping can be taken in a moment; not for ever: it may be waiting for us.
-      else if (this._busy && rounds++ < BUSY_ROUNDS) this._rcu.waitABit();
-      else fruitless++;
+      if (this._reclaim() > 0 || this._rcu.freeAllRetired() > 0) {
+        fruitless = 0;
+        patience = undefined;
+        continue;
+      }
+      patience ??= new Patience(this._cpu);
+      if (!this._waitForOthers(patience)) fruitless++;
     }
     throw new VmError('ENOMEM', 'fault', `no frame of ${this._frames.total} is free and no page can be reclaimed`);
   }
@@ -80,10 +86,37 @@ export class Reclaim {
    * Requires: as `obtainFrame`.
    */
   makeRoom(): void {
+    const patience = new Patience(this._cpu);
+    for (;;) {
+      const reclaimed = this._reclaim();
+      if (this._rcu.freeAllRetired() > 0 || reclaimed > 0) return;
+      if (this._waitForOthers(patience)) continue;
+      if (patience.someFreed) return; // there may be room now: the caller looks
+      throw new VmError('ENOMEM', 'fault', 'no room for another page table or reverse-map record');
+    }
+  }
+
+  /** Takes pages out of the cache and waits until what is retired can be freed. */
+  private _reclaim(): number {
     const reclaimed = this.run(RECLAIM_BATCH);
     if (this._rcu.pendingRetired() > 0) this._rcu.synchronize();
-    if (this._rcu.freeAllRetired() > 0 || reclaimed > 0 || this._rcu.someFreeing()) return;
-    throw new VmError('ENOMEM', 'fault', 'no room for another page table or reverse-map record');
+    return reclaimed;
+  }
+
+  /**
+   * Waits a moment for memory that is to come back by itself: objects that another cpu is freeing, pages that are being read, pages
+   * that somebody has locked or is just zapping. False when there is nothing to wait for, or the last was waited for long enough: its
+   * holder may be waiting for us. Throws ETIMEDOUT when one of the others takes too long, WouldBlock.
+   */
+  private _waitForOthers(patience: Patience): boolean {
+    const freeing = this._rcu.freeingCpu();
+    if (patience.waitsForFreeing(freeing)) this._rcu.waitABit();
+    else if (this._reading !== NONE) {
+      patience.waitsForReader(pageOwner(this._cpu, this._reading));
+      pageSleep(this._cpu, this._reading);
+    } else if (this._busy && patience.waitsForBusy()) this._rcu.waitABit();
+    else return false;
+    return true;
   }
 
   /** Keeps a reserve, so that frames seldom have to be waited for. Never waits. */
@@ -99,6 +132,7 @@ export class Reclaim {
     const { words } = this._cpu;
     this._cpu.count(COUNTER['reclaim.runs']);
     this._busy = false;
+    this._reading = NONE as PageRef;
     const total = load(words, FRAME_BUMP);
     let found = 0;
     // Twice round: the first may only take the second chances away.
@@ -132,7 +166,7 @@ export class Reclaim {
 
   private _tryPage(page: PageRef): boolean {
     if (!pageTryLock(this._cpu, page)) {
-      this._busy = true;
+      this._noteLocked(page);
       return false;
     }
     const free = this._rcu.walking(
@@ -141,6 +175,17 @@ export class Reclaim {
     if (free) this.drop(page);
     else pageUnlock(this._cpu, page);
     return free;
+  }
+
+  private _noteLocked(page: PageRef): void {
+    if (pageLockHeld(this._cpu, page)) return; // no wait would help
+    const flags = peekRacy(
+      this._cpu.words,
+      page + P_FLAGS,
+      'what to wait for: after the wait everything is looked at again',
+    );
+    if ((flags & PG_UPTODATE) === 0) this._reading = page;
+    else this._busy = true;
   }
 
   /** Requires: page lock. */

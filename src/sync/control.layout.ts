@@ -43,6 +43,8 @@ export const H_FILES_CLOSED = 10;
 export const H_DEATHS = 11;
 /** Milliseconds after which a wait for another thread's read becomes an error. */
 export const H_IO_MS = 12;
+/** A secret of the machine, mixed into the hash of the page cache (backing/page-cache.ts). */
+export const H_HASH_SEED = 13;
 
 export const MAGIC = 0x766d7370;
 /** Bumped with every change of a layout file; attach refuses another one. */

@@ -476,12 +476,17 @@ export class Rcu {
     store(words, base + C_RETIRE_FREEING, 0);
   }
 
-  /** Whether some other cpu has taken objects off a list and not given them back yet: they are about to be free. */
-  someFreeing(): boolean {
+  /**
+   * Another cpu that has taken objects off a list and not given them back yet: they are about to be free. -1 if there is none. Whoever
+   * waits for it must give up some time: it may have died.
+   */
+  freeingCpu(): number {
     const { words } = this.cpu;
     const used = load(words, CPUS_USED);
-    for (let id = 0; id < used; id++) if (load(words, cpuSlot(id) + C_RETIRE_FREEING) !== 0) return true;
-    return false;
+    for (let id = 0; id < used; id++) {
+      if (id !== this.cpu.id && load(words, cpuSlot(id) + C_RETIRE_FREEING) !== 0) return id;
+    }
+    return -1;
   }
 
   /** A moment's sleep, for whoever waits for that. Requires: no section. */

@@ -435,15 +435,22 @@ describe.each(DESIGNS)('bad input under %s', (design) => {
     test.each([...NOT_COUNTS, ['undefined', undefined]])('createFile of the size %s is EINVAL', (_name, size) =>
       rejects('EINVAL', () => machine.createFile('node-file', {}, any(size))),
     );
-    test('createFile with options that do not survive JSON is EINVAL', () => {
-      const loop: Record<string, unknown> = {};
-      loop.self = loop;
-      rejects('EINVAL', () => machine.createFile('node-file', loop, PAGE));
-      rejects('EINVAL', () => machine.createFile('node-file', { big: 5n }, PAGE));
+    test.each([2 ** 43 + 1, 2 ** 43 + PAGE, Number.MAX_SAFE_INTEGER])(
+      'createFile of %i bytes is EOVERFLOW: not every page could be numbered',
+      (size) => rejects('EOVERFLOW', () => machine.createFile('bad', {}, size)),
+    );
+    test('the largest file is closed at once when no page of it is in memory', () => {
+      registerBacking('empty', () => ({ read: () => 0, close() {} }));
+      machine.createFile('empty', {}, 2 ** 43).close();
     });
-    test('a huge file without a page in memory is closed at once', () => {
-      const huge = machine.createFile('node-file', {}, Number.MAX_SAFE_INTEGER);
-      huge.close();
+    test.each([
+      ['nothing but a bad path', {}],
+      ['a path alone', { path: '/etc/hostname' }],
+      ['no object', 'path'],
+      ['nothing', undefined],
+    ])('createFile of a file of the host with %s is EINVAL: it is opened with openFile', (_name, options) => {
+      rejects('EINVAL', () => machine.createFile('node-file', options, PAGE));
+      rejects('EINVAL', () => machine.createFile('slow-file', options, PAGE));
     });
     test.each(WRONG_TYPES)('attachFile of %s is EINVAL', (_name, handle) =>
       rejects('EINVAL', () => machine.attachFile(any(handle))),

@@ -1,6 +1,6 @@
 /** `vmspace run` on small files. Nothing here depends on how fast the host is. */
 import { randomBytes } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildCli, runCli, scratch, startCli } from './support.ts';
@@ -128,6 +128,27 @@ describe('vmspace run', () => {
       /MISMATCH: reader 1 under rcu: .* of '.*changed\.bin'.*the file was changed while it was mapped/,
     );
     expect(code).toBe(1);
+  });
+
+  it.each([
+    ['that fits into memory', '16M'],
+    ['that does not', '1.25M'],
+  ])('says of a file %s that it was truncated behind its back, and counts no mismatch', async (_name, memory) => {
+    const truncated = join(folder, 'truncated.bin');
+    writeFileSync(truncated, randomBytes(8 * 1024 * 1024));
+    const args = ['run', truncated, '--seconds', '60', '--threads', '1', '--design', 'rcu', '--io-delay', '0'];
+    const running = startCli([...args, '--memory', memory, '--json']);
+    await running.said('rcu ...');
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    truncateSync(truncated, 2 * 1024 * 1024 + 5);
+    const { code, stdout } = await running.outcome;
+    expect(code).toBe(1);
+    const { designs } = JSON.parse(stdout) as Document;
+    expect(designs[0]?.mismatches).toBe(0);
+    expect(designs[0]?.failures).toMatchObject([{ worker: 'reader 1', what: 'changed' }]);
+    expect(JSON.stringify(designs[0]?.failures)).toContain(
+      'was changed while it was mapped: it had 8388608 bytes and has 2097157',
+    );
   });
 });
 

@@ -19,9 +19,12 @@ beforeAll(() => {
   const words = new Int32Array(FILE_PAGES * 1024).map((_, i) => i >> 10);
   writeFileSync(join(folder, 'a'), new Uint8Array(words.buffer));
   writeFileSync(join(folder, 'b'), new Uint8Array(words.buffer));
-  registerBacking('latched', () => {
-    throw new Error('the main thread must not read this file');
-  });
+  registerBacking('latched', () => ({
+    read: () => {
+      throw new Error('the main thread must not read this file');
+    },
+    close: () => undefined,
+  }));
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
