@@ -79,8 +79,6 @@ export const CPUS = 4096;
 export const CPU_WORDS = 1024;
 /** Epoch of the section the cpu is in, low bit set; even when it is in none. */
 export const C_SLOT = 0;
-/** The space entered last, for whoever wants the section to notice something. Plain, a hint. */
-export const C_SECTION_MM = 1;
 export const C_STATE = 16;
 export const C_THREAD = 17;
 export const C_SERIAL = 18;
