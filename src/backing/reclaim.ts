@@ -64,6 +64,8 @@ export class Reclaim {
       if (pfn !== NO_FRAME) return pfn;
       if (this._rcu.freeAllRetired() > 0) continue;
       const reclaimed = this.run(RECLAIM_BATCH);
+      const stolen = reclaimed === 0 ? this._frames.steal() : NO_FRAME; // what idle threads keep, before anything is waited for
+      if (stolen !== NO_FRAME) return stolen;
       if (this._rcu.pendingRetired() > 0) this._rcu.synchronize();
       // What is retired may be waited for by a fault in I/O: then it gives us nothing.
       if (reclaimed > 0 || this._rcu.freeAllRetired() > 0) fruitless = 0;
@@ -126,7 +128,7 @@ export class Reclaim {
 
   readonly reclaimer: Reclaimer = {
     linkOf: (page) => page + P_LINK,
-    free: (page) => this._frames.free(this._frames.pfnOf(page as PageRef)),
+    free: (page) => this._frames.freeRetired(page as PageRef),
     markRetired: (page) => this._frames.markRetired(page as PageRef),
   };
 

@@ -1,8 +1,9 @@
 /** The slab and the frame allocator, with magazines small enough that every call meets the shared pool. */
 import type { Pfn } from '../../../src/base/brands.ts';
-import { CACHED, FREE, LIVE, OWNED, stateKind } from '../../../src/memory/ownership.ts';
-import { P_STATE } from '../../../src/memory/page.layout.ts';
+import { CACHED, FREE, KEPT, LIVE, OWNED, stateKind } from '../../../src/memory/ownership.ts';
+import { P_LINK, P_STATE } from '../../../src/memory/page.layout.ts';
 import type { Kernel } from '../../../src/space/kernel.ts';
+import { poke } from '../../../src/sync/atomics.checked.ts';
 import { FRAME_BUMP } from '../../../src/sync/control.layout.ts';
 import type { Model } from '../../model.ts';
 import { BASE, hands, machineModel, makeWorld, mapAnon, P, type World } from '../world.ts';
@@ -85,7 +86,7 @@ const frames = machineModel<World>({
         pfn >= (words[FRAME_BUMP] as number) ? FREE : stateKind(words[pool.pageOf(pfn as Pfn) + P_STATE] as number);
       counts[kind] = (counts[kind] ?? 0) + 1;
     }
-    const spare = (counts[FREE] ?? 0) + (counts[CACHED] ?? 0);
+    const spare = (counts[FREE] ?? 0) + (counts[CACHED] ?? 0) + (counts[KEPT] ?? 0);
     if ((counts[OWNED] ?? 0) !== kept.length)
       throw new Error(`${counts[OWNED]} frames are owned, ${kept.length} were kept`);
     if (spare !== FREE_FRAMES - kept.length)
@@ -94,4 +95,39 @@ const frames = machineModel<World>({
   },
 });
 
-export const memoryModels = [slab, frames] as unknown as readonly Model<unknown>[];
+/** Gives a frame back as a chain of one, takes it or another again, and what the others keep. */
+function thief(name: string) {
+  return {
+    name,
+    prepare: kernel,
+    run: ({ frames, words }: Kernel) => {
+      const use = (pfn: Pfn): void => poke(words, frames.pageOf(pfn) + P_LINK, 0);
+      const kept: number[] = [];
+      const own = frames.alloc();
+      if (own !== 0) {
+        use(own);
+        frames.markRetired(frames.pageOf(own));
+        frames.freeRetired(frames.pageOf(own));
+      }
+      for (let i = 0; i < 2; i++) {
+        const pfn = frames.alloc() || frames.steal();
+        if (pfn === 0) continue;
+        use(pfn);
+        kept.push(pfn);
+      }
+      frames.flush();
+      return kept;
+    },
+  };
+}
+
+const framesStolen = machineModel<World>({
+  ...frames,
+  name: 'frames-stolen',
+  title: 'two threads take the last frames, give some back, and steal what the other has in its cache',
+  invariant: 'no frame is in two hands; none is lost; nothing done with a frame races with its next owner',
+  preemptions: 3,
+  threads: [thief('a'), thief('b')],
+});
+
+export const memoryModels = [slab, frames, framesStolen] as unknown as readonly Model<unknown>[];
