@@ -72,7 +72,7 @@ export const memoryMutants: readonly Mutant[] = [
           '    if (load(words, this.pageOf(pfn) + P_STATE) === seen) {\n      store(words, this.pageOf(pfn) + P_STATE, this._owned);',
       },
     ],
-    fails: /two owners|frames are/,
+    fails: /data race|two owners|frames are/,
   },
   {
     id: 'frames-stolen/without-lock',
