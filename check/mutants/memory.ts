@@ -35,12 +35,12 @@ export const memoryMutants: readonly Mutant[] = [
     why: 'Frames go back to the pool without its lock.',
     edits: [
       {
-        file: 'src/memory/frames.ts',
+        file: 'src/memory/frame-cache.ts',
         find: '    spinLock(this._cpu, FRAME_LOCK, CLASS_FRAMES);\n    let head = peek(words, FRAME_HEAD);\n    let freed = 0;',
         replace: '    let head = peek(words, FRAME_HEAD);\n    let freed = 0;',
       },
       {
-        file: 'src/memory/frames.ts',
+        file: 'src/memory/frame-cache.ts',
         find: 'peek(words, FRAME_FREE) + freed, POOL_HINT);\n    spinUnlock(this._cpu, FRAME_LOCK);',
         replace: 'peek(words, FRAME_FREE) + freed, POOL_HINT);',
       },
@@ -53,7 +53,7 @@ export const memoryMutants: readonly Mutant[] = [
     why: 'A frame that is given out stays marked as cached: a reaper or a thief would give it away again.',
     edits: [
       {
-        file: 'src/memory/frames.ts',
+        file: 'src/memory/frame-cache.ts',
         find: '    if (cas(words, this.pageOf(pfn) + P_STATE, seen, this._owned) === seen) {',
         replace: '    if (load(words, this.pageOf(pfn) + P_STATE) === seen) {',
       },
@@ -66,7 +66,7 @@ export const memoryMutants: readonly Mutant[] = [
     why: 'A cpu takes a frame out of its cache by a look and a store: a thief may have been there in between.',
     edits: [
       {
-        file: 'src/memory/frames.ts',
+        file: 'src/memory/frame-cache.ts',
         find: '    if (cas(words, this.pageOf(pfn) + P_STATE, seen, this._owned) === seen) {',
         replace:
           '    if (load(words, this.pageOf(pfn) + P_STATE) === seen) {\n      store(words, this.pageOf(pfn) + P_STATE, this._owned);',
@@ -80,7 +80,7 @@ export const memoryMutants: readonly Mutant[] = [
     why: 'A thief does not take the pool’s lock: a flush that has just seen the frame as its own puts it into the pool as well.',
     edits: [
       {
-        file: 'src/memory/frames.ts',
+        file: 'src/memory/frame-cache.ts',
         find: '      spinLock(this._cpu, FRAME_LOCK, CLASS_FRAMES);\n      stolen = this._stealNext(STEAL_STRIDE, total);\n      spinUnlock(this._cpu, FRAME_LOCK);',
         replace: '      stolen = this._stealNext(STEAL_STRIDE, total);',
       },
@@ -93,7 +93,7 @@ export const memoryMutants: readonly Mutant[] = [
     why: 'A frame that was freed without Atomics can be stolen at once: what its cpu did with it is not ordered before the thief.',
     edits: [
       {
-        file: 'src/memory/frames.ts',
+        file: 'src/memory/frame-cache.ts',
         find: '      if (stateKind(state) !== CACHED || state === this._cached) continue;',
         replace: '      if (stateKind(state) !== CACHED && stateKind(state) !== KEPT) continue;',
       },
