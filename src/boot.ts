@@ -16,7 +16,7 @@ import { P_STATE } from './memory/page.layout.ts';
 import { TABLE_HEADER_WORDS } from './memory/regions.layout.ts';
 import { computeRegions, type Regions } from './memory/regions.ts';
 import { arenaSource, regionSource, Slab } from './memory/slab.ts';
-import { nudgeGeneration } from './paging/generation.ts';
+import { nudgeSpacesOf } from './paging/generation.ts';
 import { RMAP_NODE_WORDS, Rmap } from './paging/rmap.ts';
 import { Tables } from './paging/tables.ts';
 import {
@@ -148,7 +148,7 @@ export function makeKernel(cpu: Cpu, frameBytes: Uint8Array): Kernel {
   rcu.registerReclaimer(RETIRE_FRAME, reclaim.reclaimer);
   rcu.registerReclaimer(RETIRE_TABLE, tables.reclaimer);
   rcu.registerReclaimer(RETIRE_RMAP, rmap.reclaimer);
-  rcu.nudge = (mm) => nudgeGeneration(cpu, mm as never);
+  rcu.nudge = (id) => nudgeSpacesOf(cpu, regions, id);
   return {
     cpu,
     words,

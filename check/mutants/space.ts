@@ -390,7 +390,11 @@ export const spaceMutants: readonly Mutant[] = [
         replace:
           '    if (client.sectionDepth === 0) client.revalidate();\n    if (this.depth++ === 0) {\n      this._publish();\n',
       },
-      { file: 'src/sync/rcu.ts', find: 'NUDGE_HINT);\n      client.revalidate();', replace: 'NUDGE_HINT);' },
+      {
+        file: 'src/sync/rcu.ts',
+        find: '      this._entered.push(client);\n      client.revalidate();',
+        replace: '      this._entered.push(client);',
+      },
     ],
     fails: /data race on frame|not among those/,
   },

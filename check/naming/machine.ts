@@ -146,7 +146,7 @@ function lockText(value: number): string {
 }
 
 function stateText(value: number): string {
-  const kind = ['FREE', 'CACHED', 'OWNED', 'LIVE', 'RETIRED'][stateKind(value)] ?? String(value);
+  const kind = ['FREE', 'CACHED', 'OWNED', 'LIVE', 'RETIRED', 'KEPT'][stateKind(value)] ?? String(value);
   return stateTag(value) === 0 ? kind : `${kind} ${tagText(stateTag(value))}`;
 }
 

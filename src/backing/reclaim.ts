@@ -69,8 +69,12 @@ export class Reclaim {
       const pfn = this._frames.alloc();
       if (pfn !== NO_FRAME) return pfn;
       if (this._rcu.freeAllRetired() > 0) continue;
+      const reclaimed = this.run(RECLAIM_BATCH);
+      const stolen = reclaimed === 0 ? this._frames.steal() : NO_FRAME; // what idle threads keep, before anything is waited for
+      if (stolen !== NO_FRAME) return stolen;
+      this._waitForRetired();
       // What is retired may be waited for by a fault in I/O: then it gives us nothing.
-      if (this._reclaim() > 0 || this._rcu.freeAllRetired() > 0) {
+      if (reclaimed > 0 || this._rcu.freeAllRetired() > 0) {
         fruitless = 0;
         patience = undefined;
         continue;
@@ -88,7 +92,8 @@ export class Reclaim {
   makeRoom(): void {
     const patience = new Patience(this._cpu);
     for (;;) {
-      const reclaimed = this._reclaim();
+      const reclaimed = this.run(RECLAIM_BATCH);
+      this._waitForRetired();
       if (this._rcu.freeAllRetired() > 0 || reclaimed > 0) return;
       if (this._waitForOthers(patience)) continue;
       if (patience.someFreed) return; // there may be room now: the caller looks
@@ -96,11 +101,8 @@ export class Reclaim {
     }
   }
 
-  /** Takes pages out of the cache and waits until what is retired can be freed. */
-  private _reclaim(): number {
-    const reclaimed = this.run(RECLAIM_BATCH);
+  private _waitForRetired(): void {
     if (this._rcu.pendingRetired() > 0) this._rcu.synchronize();
-    return reclaimed;
   }
 
   /**
@@ -160,7 +162,7 @@ export class Reclaim {
 
   readonly reclaimer: Reclaimer = {
     linkOf: (page) => page + P_LINK,
-    free: (page) => this._frames.free(this._frames.pfnOf(page as PageRef)),
+    free: (page) => this._frames.freeRetired(page as PageRef),
     markRetired: (page) => this._frames.markRetired(page as PageRef),
   };
 

@@ -10,6 +10,8 @@ export const TREE_MIN = 4;
 export const MAGAZINE = 32;
 /** Most frames a cpu keeps for itself. */
 export const FRAME_CACHE = 64;
+/** Page records that a thief of frames looks at under one hold of the pool's lock. */
+export const STEAL_STRIDE = 1024;
 /** Retired objects that make a cpu look for an ended grace period. */
 export const RETIRE_BATCH = 64;
 /** Entries of a space's ring of recently changed ranges; a power of two. */

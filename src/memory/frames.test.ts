@@ -5,7 +5,7 @@ import { FRAME_FREE, FRAME_LOCK } from '../sync/control.layout.ts';
 import { CLASS_FRAMES } from '../sync/lock-classes.ts';
 import { spinTryLock } from '../sync/spinlock.ts';
 import { LIVE, OWNED, RETIRED, stateKind, stateTag } from './ownership.ts';
-import { P_MAPPING, P_PINS, P_RMAP_MORE, P_RMAP_SLOT, P_STATE } from './page.layout.ts';
+import { P_LINK, P_MAPPING, P_PINS, P_RMAP_MORE, P_RMAP_SLOT, P_STATE } from './page.layout.ts';
 
 function all(alloc: () => Pfn): Pfn[] {
   const out: Pfn[] = [];
@@ -125,6 +125,68 @@ describe('frames', () => {
     kernel.frames.reapLock(dead.cpu.tag);
     expect(words[FRAME_FREE]).toBe(127);
     expect(all(() => kernel.frames.alloc())).toHaveLength(127);
+  });
+
+  test('that idle cpus keep are stolen before there is ENOMEM, and each is handed out once', () => {
+    const { kernel, another } = bareMachine(1024);
+    const idle = Array.from({ length: 8 }, another);
+    for (const { frames } of idle) frames.free(frames.alloc());
+    const got = all(() => kernel.frames.alloc());
+    expect(got.length).toBeLessThan(1023);
+    for (let left = 1023 - got.length; left > 0; left--) got.push(kernel.reclaim.obtainFrame());
+    expect(new Set(got).size).toBe(1023);
+    expect(() => kernel.reclaim.obtainFrame()).toThrow('ENOMEM');
+    expect(kernel.frames.census()).toMatchObject({ owned: 1023, free: 0 });
+    // The idle cpus' arrays name frames that they no longer have.
+    for (const { frames } of idle) expect(frames.alloc()).toBe(0);
+    for (const pfn of got) kernel.frames.free(pfn);
+    for (const { frames } of [kernel, ...idle]) frames.flush();
+    expect(kernel.frames.poolFree()).toBe(1023);
+    expect(all(() => kernel.frames.alloc())).toHaveLength(1023);
+  });
+
+  test('that were stolen, used and freed to the cpu that still has their old number are not handed out twice', () => {
+    const { kernel, another, words } = bareMachine(1024);
+    const other = another();
+    const first = other.frames.alloc();
+    const rest = all(() => kernel.frames.alloc());
+    const stolen = new Set<Pfn>();
+    for (let pfn = kernel.frames.steal(); pfn !== 0; pfn = kernel.frames.steal()) {
+      stolen.add(pfn);
+      for (const more of all(() => kernel.frames.alloc())) stolen.add(more);
+    }
+    expect(stolen.size).toBeGreaterThan(1);
+    // They come back to the cpu that they were stolen from: its array has each twice now.
+    for (const pfn of stolen) {
+      kernel.frames.markLive(kernel.frames.pageOf(pfn));
+      other.frames.markRetired(kernel.frames.pageOf(pfn));
+      other.frames.free(pfn);
+    }
+    const again = all(() => other.frames.alloc());
+    expect(again.sort((a, b) => a - b)).toEqual([...stolen].sort((a, b) => a - b));
+    for (const pfn of [first, ...rest, ...again]) other.frames.free(pfn);
+    for (const { frames } of [kernel, other]) frames.flush();
+    expect([kernel.frames.poolFree(), words[FRAME_FREE]]).toEqual([1023, 1023]);
+  });
+
+  test('of a chain that was freed without Atomics can be stolen once its end is reached', () => {
+    const { kernel, another, words } = bareMachine(1024);
+    const other = another();
+    const chain = [other.frames.alloc(), other.frames.alloc(), other.frames.alloc()];
+    all(() => kernel.frames.alloc());
+    while (kernel.frames.steal() !== 0) all(() => kernel.frames.alloc());
+    chain.forEach((pfn, i) => {
+      const page = other.frames.pageOf(pfn);
+      const next = chain[i + 1];
+      other.frames.markRetired(page);
+      words[page + P_LINK] = next === undefined ? 0 : other.frames.pageOf(next);
+    });
+    for (const [i, pfn] of chain.entries()) {
+      expect(kernel.frames.steal(), `before frame ${i} of the chain`).toBe(0);
+      other.frames.freeRetired(other.frames.pageOf(pfn));
+    }
+    const got = [kernel.frames.steal(), ...all(() => kernel.frames.alloc())];
+    expect(got.sort((a, b) => a - b)).toEqual(chain.sort((a, b) => a - b));
   });
 
   test('are all back in the pool when a cpu detaches', () => {

@@ -7,6 +7,8 @@
  *          in a cpu's     allocated,    published   waits for a
  *          magazine       not published             grace period
  * ```
+ *
+ * A frame in state CACHED may be stolen by another cpu; KEPT is CACHED as long as it may not (see frames.ts).
  */
 /** Words of every slab record: its state, and the link of the list that it is in. */
 export const R_STATE = 0;
@@ -17,6 +19,7 @@ export const CACHED = 1;
 export const OWNED = 2;
 export const LIVE = 3;
 export const RETIRED = 4;
+export const KEPT = 5;
 
 /** State `kind`, in the hands of the cpu with lock tag `tag`. */
 export function ownedBy(kind: number, tag: number): number {

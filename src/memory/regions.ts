@@ -13,7 +13,8 @@
  *             +---------------------+
  * ```
  */
-import { MAX_SPACES } from '../base/limits.ts';
+import { MAX_CPUS, MAX_SPACES } from '../base/limits.ts';
+import { MAGAZINE } from '../base/tunables.ts';
 import { CONTROL_END } from '../sync/control.layout.ts';
 import { CHUNK_WORDS, PAGE_RECORD_WORDS, SPACE_WORDS, TABLE_HEADER_WORDS, TABLE_WORDS } from './regions.layout.ts';
 
@@ -33,10 +34,25 @@ export interface Regions {
   readonly words: number;
 }
 
+/** Words of one record of each kind that is cut from the arena, all together. */
+export const ARENA_RECORD_WORDS = 272;
+
+/**
+ * Page tables, and chunks of the arena, that can be in use. There are more of both, by what all cpus' magazines hold: records that
+ * idle threads keep are never missing elsewhere, and need not be stolen as frames are (see docs/decisions/0035).
+ */
+export function promisedTables(frames: number): number {
+  return (frames >> 2) + 1024;
+}
+export function promisedChunks(frames: number): number {
+  return Math.max(1024, frames >> 7);
+}
+
 export function computeRegions(frames: number): Regions {
   const bucketCount = 2 ** Math.ceil(Math.log2(frames));
-  const tableCount = (frames >> 2) + 1024;
-  const chunkCount = Math.max(1024, frames >> 7);
+  const inMagazines = MAX_CPUS * MAGAZINE;
+  const tableCount = promisedTables(frames) + inMagazines;
+  const chunkCount = promisedChunks(frames) + Math.ceil((inMagazines * ARENA_RECORD_WORDS) / CHUNK_WORDS);
   const spaces = CONTROL_END;
   const pages = align(spaces + MAX_SPACES * SPACE_WORDS, 16);
   const buckets = pages + frames * PAGE_RECORD_WORDS;

@@ -1,8 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { bareMachine } from '../../test/kernel.ts';
 import { VmError } from '../base/errors.ts';
+import { MAX_CPUS } from '../base/limits.ts';
+import { MAGAZINE } from '../base/tunables.ts';
+import type { Kernel } from '../space/kernel.ts';
 import { ARENA_BUMP, TABLE_BUMP } from '../sync/control.layout.ts';
 import { LIVE, OWNED, R_STATE, stateKind, stateTag } from './ownership.ts';
+import { CHUNK_WORDS } from './regions.layout.ts';
+import { ARENA_RECORD_WORDS, promisedChunks, promisedTables } from './regions.ts';
 import { arenaSource, type ChunkSource, regionSource, Slab } from './slab.ts';
 
 const KIND = 7;
@@ -122,6 +127,51 @@ describe('a slab', () => {
     const rest = Array.from({ length: 37 }, () => mine.alloc());
     expect(rest).toContain(owned);
     expect(() => mine.alloc()).toThrow(/ENOMEM/);
+  });
+});
+
+describe('records that idle cpus keep in their magazines', () => {
+  /** As many as can be had, at most `limit`. */
+  function count(slab: Slab, limit: number): number {
+    for (let taken = 0; taken < limit; taken++) {
+      try {
+        slab.alloc();
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'ENOMEM' });
+        return taken;
+      }
+    }
+    return limit;
+  }
+
+  /** All other cpus, each with as many records of every kind as it may keep. */
+  function idle(another: () => Kernel): void {
+    for (const { slabs } of Array.from({ length: MAX_CPUS - 1 }, another)) {
+      for (const slab of Object.values(slabs) as Slab[]) {
+        const got = Array.from({ length: MAGAZINE }, () => slab.alloc());
+        for (const record of got) slab.free(record);
+      }
+    }
+  }
+
+  test('do not stand in the way of as many tables as the machine promises', () => {
+    const { kernel, another } = bareMachine(128);
+    idle(another);
+    expect(count(kernel.slabs.table, promisedTables(128))).toBe(promisedTables(128));
+  });
+
+  test('do not stand in the way of as many records of the arena as the machine promises', () => {
+    const { kernel, another } = bareMachine(128);
+    idle(another);
+    const promised = promisedChunks(128) * Math.floor(CHUNK_WORDS / kernel.slabs.vma.recordWords);
+    expect(count(kernel.slabs.vma, promised)).toBe(promised);
+  });
+
+  test('are allowed for in full', () => {
+    const { slabs } = bareMachine().kernel;
+    const arena = (Object.values(slabs) as Slab[]).filter((slab) => slab !== slabs.table);
+    expect(arena.reduce((sum, slab) => sum + slab.recordWords, 0)).toBeLessThanOrEqual(ARENA_RECORD_WORDS);
+    for (const slab of arena) expect(CHUNK_WORDS % slab.recordWords, slab.name).toBe(0);
   });
 });
 

@@ -5,7 +5,11 @@
  */
 import { add, cas, load, store } from '#atomics';
 import type { MmRef, Vpn } from '../base/brands.ts';
+import { MAX_SPACES } from '../base/limits.ts';
 import { FLUSH_RING, FLUSH_RING_MASK } from '../base/tunables.ts';
+import { SPACE_WORDS } from '../memory/regions.layout.ts';
+import type { Regions } from '../memory/regions.ts';
+import { C_SPACES, cpuSlot } from '../sync/control.layout.ts';
 import type { Cpu } from '../sync/cpu.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { MM_GENERATION, MM_RING, RING_ENTRY_WORDS, RING_FIRST, RING_PAGES, RING_STAMP } from './mm.layout.ts';
@@ -36,6 +40,19 @@ export function bumpGeneration(cpu: Cpu, mm: MmRef, start: Vpn, end: Vpn): void 
 /** Makes every section of the space pass a quiescent point at its next access, without dropping anything. */
 export function nudgeGeneration(cpu: Cpu, mm: MmRef): void {
   bumpGeneration(cpu, mm, 0 as Vpn, 0 as Vpn);
+}
+
+/**
+ * Makes cpu `id`'s section pass a quiescent point at its next access, whichever of its spaces that is in, without dropping anything.
+ * All of them: which it is just polling only the cpu itself could say, at every entry, suspension and return.
+ */
+export function nudgeSpacesOf(cpu: Cpu, regions: Regions, id: number): void {
+  for (let word = 0; word < MAX_SPACES >> 5; word++) {
+    for (let bits = load(cpu.words, cpuSlot(id) + C_SPACES + word); bits !== 0; bits &= bits - 1) {
+      const index = 32 * word + 31 - Math.clz32(bits & -bits);
+      nudgeGeneration(cpu, (regions.spaces + index * SPACE_WORDS) as MmRef);
+    }
+  }
 }
 
 /** Drops what became stale between generations `from` and `to`. */

@@ -1,10 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { bareMachine, bareSpace, vpn } from '../../test/kernel.ts';
+import { bareMachine, bareSpace, leave, vpn } from '../../test/kernel.ts';
 import type { MmRef, Pfn } from '../base/brands.ts';
+import { MAX_SPACES } from '../base/limits.ts';
 import { FLUSH_RING, TLB_ENTRIES } from '../base/tunables.ts';
+import { attachMm, leaveMm, mmAt } from '../space/mm.ts';
 import { COUNTER } from '../trace/counters.ts';
-import { bumpGeneration, catchUp, nudgeGeneration, ringEntry } from './generation.ts';
-import { MM_GENERATION, MM_RING, RING_ENTRY_WORDS, RING_STAMP } from './mm.layout.ts';
+import { bumpGeneration, catchUp, nudgeGeneration, nudgeSpacesOf, ringEntry } from './generation.ts';
+import { MM_GENERATION, MM_RING, MM_SERIAL, RING_ENTRY_WORDS, RING_STAMP } from './mm.layout.ts';
 import { makePte, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_WRITE, ptePfn } from './pte.ts';
 import { Tlb } from './tlb.ts';
 import { View } from './view.ts';
@@ -137,6 +139,21 @@ describe('generations', () => {
     kernel.rcu.leave(view);
     expect(view.generation).not.toBe(words[mm + MM_GENERATION]);
     close();
+  });
+
+  test('are nudged in every space that the cpu uses, the first and the last, and in no other', () => {
+    const { kernel, cpu, words, another } = bareMachine();
+    const other = another();
+    const spaces = Array.from({ length: MAX_SPACES }, () => bareSpace(kernel));
+    const used = [0, 31, 32, MAX_SPACES - 1];
+    for (const index of used) attachMm(other, mmAt(kernel, index), words[mmAt(kernel, index) + MM_SERIAL] as number);
+    const before = spaces.map(({ mm }) => words[mm + MM_GENERATION]);
+    nudgeSpacesOf(cpu, kernel.regions, other.cpu.id);
+    const nudged = spaces.flatMap(({ mm }, index) => (words[mm + MM_GENERATION] === before[index] ? [] : [index]));
+    expect(nudged).toEqual(used);
+    for (const index of used) leaveMm(other, mmAt(kernel, index), other.cpu.id);
+    for (const space of spaces) space.close();
+    leave(other);
   });
 
   test('are looked at on every entry: what was changed outside is dropped', () => {

@@ -81,13 +81,14 @@ export const CPUS = 4096;
 export const CPU_WORDS = 1024;
 /** Epoch of the section the cpu is in, low bit set; even when it is in none. */
 export const C_SLOT = 0;
-/** The space entered last, for whoever wants the section to notice something. Plain, a hint. */
-export const C_SECTION_MM = 1;
 export const C_STATE = 16;
 export const C_THREAD = 17;
 export const C_SERIAL = 18;
 /** Parking word: 0 while the cpu should sleep, 1 to wake it. */
 export const C_WAKE = 19;
+/** The frame that this cpu is just taking (giving back), and the count of those before it: see memory/frame-counts.ts. */
+export const C_FRAME_TAKEN = 20;
+export const C_FRAME_GIVEN = 21;
 /** Locks that the cpu may hold: where a reaper looks. */
 export const C_HELD = 32;
 export const HELD_SLOTS = 16;

@@ -11,7 +11,7 @@
  * outlive. Under memory pressure any cpu may free any cpu's list. Objects are linked through a word of their own, so a list
  * has no capacity to run out of.
  */
-import { add, cas, load, notify, now, pause, peek, peekRacy, poke, pokeRacy, store, wait } from '#atomics';
+import { add, cas, load, notify, now, pause, peek, peekRacy, poke, store, wait } from '#atomics';
 import { DEV } from '#dev';
 import { mightSleep, sectionEntered, sectionLeft } from '#lockdep';
 import { oops } from '../base/assert.ts';
@@ -27,7 +27,6 @@ import {
   C_RETIRE_TAG,
   C_RETIRE_WAIT,
   C_RETIRE_WAIT_COUNT,
-  C_SECTION_MM,
   C_SLOT,
   C_STACK,
   C_THREAD,
@@ -49,7 +48,7 @@ import { spinLock, spinLockWithin, spinTryLock, spinUnlock } from './spinlock.ts
 export interface SectionClient {
   /** How many entries of this thread's sections are for this client. Owned by `Rcu`. */
   sectionDepth: number;
-  /** The space's record, for whoever wants to nudge the section. */
+  /** The space's record; 0 for a section in which nothing is translated. */
   readonly sectionMm: number;
   /** Loads the generation with Atomics and drops what it makes stale. */
   revalidate(): void;
@@ -81,7 +80,6 @@ const BACKLOG_WAIT_MS = 50;
 /** Longest that a cpu waits for the lock over its own lists, which others hold for a moment to free what is in them. */
 const LISTS_PATIENCE_MS = 1000;
 const WORTH_A_LOOK = 'how much waits to be freed decides when to look, under the lock, not what is freed';
-const NUDGE_HINT = 'which space to nudge: a wrong one costs somebody a look, and the wait goes on';
 
 /** A section in which nothing is translated. */
 class Walk implements SectionClient {
@@ -106,8 +104,8 @@ export class Rcu {
   );
   /** Nesting that `suspend` has put aside: not 0 while this thread sleeps, does I/O or runs a callback for a section. */
   suspendedDepth = 0;
-  /** Makes a section that stays in one space without polling notice a wish for a grace period. Set by the paging room. */
-  nudge: (mm: number) => void = () => undefined;
+  /** Makes cpu `id`, which stays in its section, notice a wish for a grace period at its next access. Set by whoever knows spaces. */
+  nudge: (id: number) => void = () => undefined;
 
   constructor(cpu: Cpu) {
     this.cpu = cpu;
@@ -133,7 +131,6 @@ export class Rcu {
     }
     if (client.sectionDepth++ === 0) {
       this._entered.push(client);
-      pokeRacy(this.cpu.words, this.cpu.base + C_SECTION_MM, client.sectionMm, NUDGE_HINT);
       client.revalidate();
     }
   }
@@ -262,7 +259,7 @@ export class Rcu {
     mightSleep(cpu, 'a grace period');
     const since = now();
     for (let spins = 0; blocker !== -1; spins++) {
-      if (spins % GRACE_SPINS_BEFORE_NUDGE === GRACE_SPINS_BEFORE_NUDGE - 1) this._nudgeCpu(blocker);
+      if (spins % GRACE_SPINS_BEFORE_NUDGE === GRACE_SPINS_BEFORE_NUDGE - 1) this.nudge(blocker);
       if (spins < GRACE_SPINS_BEFORE_WAIT) pause();
       else this._sleep(tag, Math.min(1, 0.05 * (spins - GRACE_SPINS_BEFORE_WAIT + 1)));
       if (spins > GRACE_SPINS_BEFORE_WAIT && now() - since > limit) return blocker;
@@ -279,11 +276,6 @@ export class Rcu {
     // Whoever leaves its section from here on sees that somebody waits.
     if (this._blocker(tag) !== -1) wait(cpu.words, GRACE, seen, milliseconds);
     add(cpu.words, GRACE_WAITERS, -1);
-  }
-
-  private _nudgeCpu(id: number): void {
-    const mm = peekRacy(this.cpu.words, cpuSlot(id) + C_SECTION_MM, NUDGE_HINT);
-    if (mm !== 0) this.nudge(mm);
   }
 
   private _stalled(id: number): never {

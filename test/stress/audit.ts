@@ -23,7 +23,13 @@ import {
 export function conservation(machine: Machine): string[] {
   machine.drain();
   const census = machine.census();
-  return [...leaks(census), ...auditSlabs(machine), ...auditFrames(machine), ...auditLocks(machine)];
+  return [
+    ...leaks(census),
+    ...auditCounters(machine),
+    ...auditSlabs(machine),
+    ...auditFrames(machine),
+    ...auditLocks(machine),
+  ];
 }
 
 function leaks(census: Census): string[] {
@@ -35,6 +41,14 @@ function leaks(census: Census): string[] {
     if (live + owned + retired > 0) problems.push(`${pool}: ${live} live, ${owned} owned, ${retired} retired are left`);
   }
   return problems;
+}
+
+/** Frames allocated and not freed are those in use, whoever died in between. */
+function auditCounters(machine: Machine): string[] {
+  const { live, owned, retired } = machine.census().frames;
+  const { 'frames.allocated': allocated, 'frames.freed': freed } = machine.counters();
+  const used = live + owned + retired;
+  return allocated - freed === used ? [] : [`${allocated} frames allocated, ${freed} freed, but ${used} are in use`];
 }
 
 /** The states say which records are free; the list must hold just those. */

@@ -3,7 +3,9 @@
  * one thread, the second inside the first's access, so every M is tried exactly. A second call that would have to wait for
  * the first is given up: that schedule does not exist.
  */
+import type { Pfn } from '../../../src/base/brands.ts';
 import { MAP_FIXED, PROT_READ, SegmentationFault, VmError } from '../../../src/index.ts';
+import type { Frames } from '../../../src/memory/frames.ts';
 import { collectGarbage } from './garbage.ts';
 import { finish, type Report, scenarioNamed, spread, useAgain } from './kill.ts';
 import type { Scenario } from './scenarios.ts';
@@ -78,6 +80,15 @@ export const INTRUDERS: readonly Intruder[] = [
     },
   },
   {
+    name: 'theft of all free frames, which are then given back',
+    act: ({ survivor }) => {
+      const { frames } = survivor.kernel;
+      const got: Pfn[] = [];
+      for (let pfn = takeAny(frames); pfn !== 0; pfn = takeAny(frames)) got.push(pfn);
+      for (const pfn of got) frames.free(pfn);
+    },
+  },
+  {
     name: 'closing and opening of files',
     act: ({ survivor }) => {
       const file = survivor.createFile('pattern', {}, 2 * P);
@@ -102,6 +113,10 @@ export const INTRUDERS: readonly Intruder[] = [
     },
   },
 ];
+
+function takeAny(frames: Frames): Pfn {
+  return frames.alloc() || frames.steal();
+}
 
 export function preemptEverywhere({ scenario: name, intruder, schedules, seed, only }: PreemptRequest): PreemptReport {
   const scenario = scenarioNamed(name);

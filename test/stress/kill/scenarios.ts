@@ -300,6 +300,21 @@ export const SCENARIOS: readonly Scenario[] = [
     legal: (address, value) => value === patternOf((address - BASE) / P),
   },
   {
+    name: 'a write fault that steals what another thread keeps',
+    frames: 64,
+    pages: 5,
+    setup: ({ space, survivor }) => {
+      space.mmap({ addr: at(0), length: 5 * P, prot: RW, flags: ANON | MAP_FIXED_NOREPLACE });
+      fillMemory(space, 58);
+      const { frames } = survivor.kernel;
+      for (const pfn of [frames.alloc(), frames.alloc()]) frames.free(pfn);
+    },
+    act: ({ theirs }) => {
+      for (let page = 0; page < 5; page++) theirs.store32(at(page), stampOf(at(page)));
+    },
+    legal: (address, value) => value === 0 || value === stampOf(address),
+  },
+  {
     name: 'freeing what was retired',
     changesLayout: true,
     pages: 8,
