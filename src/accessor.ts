@@ -76,7 +76,7 @@ export class Accessor {
 
   /** Unsigned byte. */
   load8(address: number): number {
-    if (typeof address !== 'number') notANumber(address, 'address');
+    if (typeof address !== 'number') notANumber(address, 'address', 'load8');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -89,8 +89,8 @@ export class Accessor {
   }
 
   store8(address: number, value: number): void {
-    if (typeof address !== 'number') notANumber(address, 'address');
-    if (typeof value !== 'number') notANumber(value, 'value');
+    if (typeof address !== 'number') notANumber(address, 'address', 'store8');
+    if (typeof value !== 'number') notANumber(value, 'value', 'store8');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -105,7 +105,7 @@ export class Accessor {
 
   /** Unsigned 16 bits. */
   load16(address: number): number {
-    if (typeof address !== 'number') notANumber(address, 'address');
+    if (typeof address !== 'number') notANumber(address, 'address', 'load16');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -119,8 +119,8 @@ export class Accessor {
   }
 
   store16(address: number, value: number): void {
-    if (typeof address !== 'number') notANumber(address, 'address');
-    if (typeof value !== 'number') notANumber(value, 'value');
+    if (typeof address !== 'number') notANumber(address, 'address', 'store16');
+    if (typeof value !== 'number') notANumber(value, 'value', 'store16');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -137,7 +137,7 @@ export class Accessor {
 
   /** Signed 32 bits. */
   load32(address: number): number {
-    if (typeof address !== 'number') notANumber(address, 'address');
+    if (typeof address !== 'number') notANumber(address, 'address', 'load32');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -151,8 +151,8 @@ export class Accessor {
   }
 
   store32(address: number, value: number): void {
-    if (typeof address !== 'number') notANumber(address, 'address');
-    if (typeof value !== 'number') notANumber(value, 'value');
+    if (typeof address !== 'number') notANumber(address, 'address', 'store32');
+    if (typeof value !== 'number') notANumber(value, 'value', 'store32');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -169,24 +169,34 @@ export class Accessor {
 
   /** Unsigned 32 bits. */
   loadU32(address: number): number {
-    return this.load32(address) >>> 0;
+    if (typeof address !== 'number') notANumber(address, 'address', 'loadU32');
+    const low = address | 0;
+    const slot = (low >>> 12) & TLB_MASK;
+    if (
+      this._readTags[slot] === address - (low & 4092) &&
+      peekRacy(this._words, this._generation, POLL) === this._view.generation
+    ) {
+      return data32(this._i32, (this._frames[slot] as number) + ((low & 4095) >> 2)) >>> 0;
+    }
+    if ((low & 3) === 0) return data32(this._i32, this._miss(address, false, 'loadU32') / 4) >>> 0;
+    return this._slowRead(address, 4, 'loadU32').getUint32(this._at, LITTLE);
   }
 
   /** Signed 64 bits, as two 32-bit halves: not one atomic access. */
   loadI64(address: number): bigint {
-    if (typeof address !== 'number') notANumber(address, 'address');
+    if (typeof address !== 'number') notANumber(address, 'address', 'loadI64');
     return this._slowRead(address, 8, 'loadI64').getBigInt64(this._at, LITTLE);
   }
 
   storeI64(address: number, value: bigint): void {
-    if (typeof address !== 'number') notANumber(address, 'address');
+    if (typeof address !== 'number') notANumber(address, 'address', 'storeI64');
     if (typeof value !== 'bigint') throw new VmError('EINVAL', 'storeI64', 'the value must be a bigint');
     this._scratch.setBigInt64(0, value, LITTLE);
     this._writeScratch(address, 8, 'storeI64');
   }
 
   loadF32(address: number): number {
-    if (typeof address !== 'number') notANumber(address, 'address');
+    if (typeof address !== 'number') notANumber(address, 'address', 'loadF32');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -200,8 +210,8 @@ export class Accessor {
   }
 
   storeF32(address: number, value: number): void {
-    if (typeof address !== 'number') notANumber(address, 'address');
-    if (typeof value !== 'number') notANumber(value, 'value');
+    if (typeof address !== 'number') notANumber(address, 'address', 'storeF32');
+    if (typeof value !== 'number') notANumber(value, 'value', 'storeF32');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -218,7 +228,7 @@ export class Accessor {
   }
 
   loadF64(address: number): number {
-    if (typeof address !== 'number') notANumber(address, 'address');
+    if (typeof address !== 'number') notANumber(address, 'address', 'loadF64');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -232,8 +242,8 @@ export class Accessor {
   }
 
   storeF64(address: number, value: number): void {
-    if (typeof address !== 'number') notANumber(address, 'address');
-    if (typeof value !== 'number') notANumber(value, 'value');
+    if (typeof address !== 'number') notANumber(address, 'address', 'storeF64');
+    if (typeof value !== 'number') notANumber(value, 'value', 'storeF64');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -256,23 +266,23 @@ export class Accessor {
     return load(this._i32, this._word(address, false, 'atomicLoad32'));
   }
   atomicStore32(address: number, value: number): void {
-    if (typeof value !== 'number') notANumber(value, 'value');
+    if (typeof value !== 'number') notANumber(value, 'value', 'atomicStore32');
     store(this._i32, this._word(address, true, 'atomicStore32'), value);
   }
   /** Compare and swap; returns the value found. */
   cas32(address: number, expected: number, value: number): number {
-    if (typeof expected !== 'number') notANumber(expected, 'expected value');
-    if (typeof value !== 'number') notANumber(value, 'value');
+    if (typeof expected !== 'number') notANumber(expected, 'expected value', 'cas32');
+    if (typeof value !== 'number') notANumber(value, 'value', 'cas32');
     return cas(this._i32, this._word(address, true, 'cas32'), expected | 0, value);
   }
   /** Returns the value before. */
   add32(address: number, delta: number): number {
-    if (typeof delta !== 'number') notANumber(delta, 'value');
+    if (typeof delta !== 'number') notANumber(delta, 'value', 'add32');
     return add(this._i32, this._word(address, true, 'add32'), delta);
   }
   /** Returns the value before. */
   exchange32(address: number, value: number): number {
-    if (typeof value !== 'number') notANumber(value, 'value');
+    if (typeof value !== 'number') notANumber(value, 'value', 'exchange32');
     return exchange(this._i32, this._word(address, true, 'exchange32'), value);
   }
 
@@ -291,7 +301,7 @@ export class Accessor {
   }
 
   private _word(address: number, write: boolean, access: string): number {
-    if (typeof address !== 'number') notANumber(address, 'address');
+    if (typeof address !== 'number') notANumber(address, 'address', access);
     this._checkInside(access);
     if ((address & 3) !== 0) throw new VmError('EINVAL', access, 'atomic accesses must be aligned to 4 bytes', address);
     return this._translator.translate(address, write, access) / 4;
@@ -348,6 +358,6 @@ export class Accessor {
 }
 
 /** The checks before it are free: the engine asks the same before it converts. */
-function notANumber(value: unknown, what: string): never {
-  throw new VmError('EINVAL', 'access', `the ${what} must be a number, got ${show(value)}`);
+function notANumber(value: unknown, what: string, access: string): never {
+  throw new VmError('EINVAL', access, `the ${what} must be a number, got ${show(value)}`);
 }

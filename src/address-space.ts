@@ -13,6 +13,7 @@ import { PAGE_SIZE, VPN_LIMIT } from './base/limits.ts';
 import { BulkAccess } from './bulk.ts';
 import { designById } from './design/designs.ts';
 import { Faulter } from './fault/faulter.ts';
+import type { SpaceHandle } from './handles.ts';
 import { MappedFile } from './mapped-file.ts';
 import { MM_MAP_COUNT, MM_MAPPED_PAGES, MM_SEQUENCE } from './paging/mm.layout.ts';
 import { View } from './paging/view.ts';
@@ -109,9 +110,9 @@ export class Space {
    * (shared and writable, but the file is not), EBADF (no file, or a closed one), EPERM (below the lowest address), EOVERFLOW.
    */
   mmap(options: MmapOptions): number {
-    this._check('mmap');
     checkObject(options, 'options', 'mmap');
-    const { addr = 0, length, prot, flags, file, offset = 0 } = options;
+    const { addr = 0, length, prot, flags, file, offset = 0 } = options; // may run the caller's code: before any look at the space
+    this._check('mmap');
     const mapping = file === undefined ? NONE : this._mappingOf(file);
     const request = mapRequest({ addr, length, prot, flags, offset, mapping: mapping as never });
     return this._outside(() => mapPages(this._k, this._mm, request)) * PAGE_SIZE;
@@ -201,17 +202,15 @@ export class Space {
     if (typeof fn !== 'function') throw new VmError('EINVAL', 'run', `a function is needed, got ${show(fn)}`);
     const { rcu } = this._k;
     if (DEV && !CHECKED && rcu.depth === 0) rcu.noteStack(new Error('run').stack ?? '');
+    let result: T;
     rcu.enter(this._view);
     try {
-      const result = fn(this._accessor);
-      if (isPromise(result)) {
-        result.then(undefined, () => undefined);
-        throw new VmError('EINVAL', 'run', 'the function returned a promise; sections are synchronous');
-      }
-      return result;
+      result = fn(this._accessor);
     } finally {
       rcu.leave(this._view);
     }
+    refusePromise(result);
+    return result;
   }
 
   load8(address: number): number {
@@ -263,7 +262,12 @@ export class Space {
     }
   }
   loadU32(address: number): number {
-    return this.load32(address) >>> 0;
+    this._enter('loadU32');
+    try {
+      return this._accessor.loadU32(address);
+    } finally {
+      this._leave();
+    }
   }
   loadI64(address: number): bigint {
     this._enter('loadI64');
@@ -314,19 +318,44 @@ export class Space {
     }
   }
   atomicLoad32(address: number): number {
-    return this.run((memory) => memory.atomicLoad32(address));
+    this._enter('atomicLoad32');
+    try {
+      return this._accessor.atomicLoad32(address);
+    } finally {
+      this._leave();
+    }
   }
   atomicStore32(address: number, value: number): void {
-    this.run((memory) => memory.atomicStore32(address, value));
+    this._enter('atomicStore32');
+    try {
+      this._accessor.atomicStore32(address, value);
+    } finally {
+      this._leave();
+    }
   }
   cas32(address: number, expected: number, value: number): number {
-    return this.run((memory) => memory.cas32(address, expected, value));
+    this._enter('cas32');
+    try {
+      return this._accessor.cas32(address, expected, value);
+    } finally {
+      this._leave();
+    }
   }
   add32(address: number, delta: number): number {
-    return this.run((memory) => memory.add32(address, delta));
+    this._enter('add32');
+    try {
+      return this._accessor.add32(address, delta);
+    } finally {
+      this._leave();
+    }
   }
   exchange32(address: number, value: number): number {
-    return this.run((memory) => memory.exchange32(address, value));
+    this._enter('exchange32');
+    try {
+      return this._accessor.exchange32(address, value);
+    } finally {
+      this._leave();
+    }
   }
 
   /**
@@ -382,10 +411,10 @@ export class Space {
     for (let done = 0; ; ) {
       this._enter('populate');
       try {
-        done += this._bulk.prefault(address + done, length - done);
-        return done;
+        return this._bulk.prefault(address, length, done);
       } catch (error) {
         if (!(error instanceof WouldBlock)) throw error;
+        done = error.done ?? done;
       } finally {
         this._leave();
       }
@@ -471,7 +500,7 @@ export class Space {
   }
 
   private _mappingOf(file: MappedFile): number {
-    const mapping = file instanceof MappedFile ? file.mappingFor(this._k) : undefined;
+    const mapping = MappedFile.mappingOf(file, this._k);
     if (mapping === undefined) throw new VmError('EINVAL', 'mmap', 'file must be a MappedFile of this machine');
     return mapping;
   }
@@ -491,17 +520,15 @@ export class Space {
   }
 }
 
-/** What `attachSpace` takes. Survives structured cloning. */
-export interface SpaceHandle {
-  readonly kind: 'vmspace.space';
-  readonly version: number;
-  readonly control: SharedArrayBuffer | ArrayBuffer;
-  readonly frames: SharedArrayBuffer | ArrayBuffer;
-  readonly frameBytes: number;
-  readonly space: number;
-  readonly serial: number;
-}
-
-function isPromise(value: unknown): value is Promise<unknown> {
-  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
+/** Requires: outside of the section, since `then` may be the caller's code. */
+function refusePromise(result: unknown): void {
+  if ((typeof result !== 'object' || result === null) && typeof result !== 'function') return;
+  const { then } = result as { then?: unknown };
+  if (typeof then !== 'function') return;
+  try {
+    Reflect.apply(then, result, [undefined, () => undefined]); // a rejection is nobody's: we say what is wrong
+  } catch {
+    // As little is what it throws.
+  }
+  throw new VmError('EINVAL', 'run', 'the function returned a promise; sections are synchronous');
 }

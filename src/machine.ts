@@ -4,34 +4,35 @@
  */
 import { load, peek } from '#atomics';
 import { lockdepReports } from '#lockdep';
-import { Space, type SpaceHandle } from './address-space.ts';
+import { Space } from './address-space.ts';
 import { byteCount, checkObject, show } from './arguments.ts';
 import type { Backing } from './backing/backing.ts';
 import type { MappingRef, MmRef } from './base/brands.ts';
 import { VmError } from './base/errors.ts';
 import { MAX_CPUS, PAGE_SIZE } from './base/limits.ts';
-import { allocate, checkControl, type MemoryBuffer, makeControl, makeKernel } from './boot.ts';
+import { allocate, type MemoryBuffer, makeControl, makeKernel } from './boot.ts';
 import { type Census, takeCensus } from './census.ts';
 import { DESIGN_NAMES, type DesignName, designById, designByName } from './design/designs.ts';
+import { isMemory, isSharedMemory, mayShrink, memoryBytes } from './foreign.ts';
+import {
+  checkKind,
+  type MachineHandle,
+  machineKey,
+  readMachineHandle,
+  readSpaceHandle,
+  type SpaceHandle,
+} from './handles.ts';
 import { type FileHandle, MappedFile } from './mapped-file.ts';
 import { MM_SERIAL } from './paging/mm.layout.ts';
 import { reapCpu, reapThread } from './reap.ts';
 import type { Kernel } from './space/kernel.ts';
 import { attachMm, createMm, leaveMm } from './space/mm.ts';
-import {
-  C_THREAD,
-  CPUS_USED,
-  cpuSlot,
-  H_DESIGN,
-  H_FRAMES,
-  H_ID_HIGH,
-  H_ID_LOW,
-  H_SHARED,
-  LAYOUT_VERSION,
-} from './sync/control.layout.ts';
+import { C_THREAD, CPUS_USED, cpuSlot, H_DESIGN, H_SHARED, LAYOUT_VERSION } from './sync/control.layout.ts';
 import { attachCpu, detachCpu, readCounter } from './sync/cpu.ts';
 import { type Counters, type HistogramName, sumCounters, sumHistograms } from './trace/counters.ts';
 import { type FrameViews, frameViews } from './views.ts';
+
+export type { MachineHandle } from './handles.ts';
 
 /** A WebAssembly.Memory, without its type: not every consumer's compiler knows it. */
 export interface FrameMemory {
@@ -54,15 +55,6 @@ export interface MachineOptions {
   readonly ioTimeout?: number | undefined;
 }
 
-/** What `attachMachine` takes. Survives structured cloning. */
-export interface MachineHandle {
-  readonly kind: 'vmspace.machine';
-  readonly version: number;
-  readonly control: MemoryBuffer;
-  readonly frames: MemoryBuffer;
-  readonly frameBytes: number;
-}
-
 /** What `watch` needs of a Worker of node:worker_threads. */
 export interface WatchedWorker {
   readonly threadId: number;
@@ -83,6 +75,8 @@ const REAP_RETRY_MS = 50;
 const DEFAULT_STALL_MS = 10_000;
 const DEFAULT_IO_MS = 60_000;
 const machines = new Map<string, Machine>();
+/** Of each space that this thread has opened. */
+const machineBehind = new WeakMap<object, Machine>();
 /** The host's number for the calling thread: worker_threads' threadId in Node, 0 elsewhere. No import: browsers have none. */
 function threadNumber(): number {
   const host = (globalThis as { process?: { getBuiltinModule?: (name: string) => unknown } }).process;
@@ -136,27 +130,27 @@ export class Machine {
 
   /** A new, empty address space, open in this thread. Throws EAGAIN (64 spaces at most), ENOMEM. */
   createSpace(options: SpaceOptions = {}): Space {
-    this.checkOpen('createSpace');
     checkObject(options, 'options', 'createSpace');
-    const limit = options.limit === undefined ? 0 : byteCount(options.limit, 'limit', 'createSpace');
-    if (options.limit !== undefined && limit < PAGE_SIZE) {
+    const { limit } = options;
+    if (limit !== undefined && byteCount(limit, 'limit', 'createSpace') < PAGE_SIZE) {
       throw new VmError('EINVAL', 'createSpace', 'the limit must be at least a page');
     }
-    return this.#open(createMm(this.kernel, Math.floor(limit / PAGE_SIZE)));
+    this.checkOpen('createSpace');
+    return this.#open(createMm(this.kernel, Math.floor((limit ?? 0) / PAGE_SIZE)));
   }
 
   /** Opens another thread's space. Throws ESTALE when it is gone, EINVAL for another machine's. */
   attachSpace(handle: SpaceHandle): Space {
+    const { control, space, serial } = readSpaceHandle(handle);
     this.checkOpen('attachSpace');
-    checkHandle(handle, 'vmspace.space', 'attachSpace');
-    if (machineKey(new Int32Array(handle.control)) !== this.#key) {
+    if (machineKey(new Int32Array(control)) !== this.#key) {
       throw new VmError('EINVAL', 'attachSpace', 'the handle belongs to another machine');
     }
-    byteCount(handle.space, 'the record of the space', 'attachSpace');
-    const known = this.#spaces.get(handle.space);
-    if (known !== undefined && known.handle.serial === handle.serial) return known;
-    attachMm(this.kernel, handle.space as MmRef, handle.serial);
-    return this.#open(handle.space as MmRef);
+    byteCount(space, 'the record of the space', 'attachSpace');
+    const known = this.#spaces.get(space);
+    if (known !== undefined && known.handle.serial === serial) return known;
+    attachMm(this.kernel, space as MmRef, serial);
+    return this.#open(space as MmRef);
   }
 
   #open(mm: MmRef): Space {
@@ -173,6 +167,7 @@ export class Machine {
     };
     const space = new Space(this, handle);
     this.#spaces.set(mm, space);
+    machineBehind.set(space, this);
     return space;
   }
 
@@ -202,14 +197,13 @@ export class Machine {
 
   /** Opens another thread's file. Throws ESTALE when it is gone, EINVAL for another machine's, EPROTO. */
   attachFile(handle: FileHandle, own?: Backing): MappedFile {
+    checkObject(handle, 'the handle', 'attachFile');
+    const { kind, version, machine, file, serial } = handle;
     this.checkOpen('attachFile');
-    checkKind(handle, 'vmspace.file', 'attachFile');
-    if (handle.machine !== this.#key) {
-      throw new VmError('EINVAL', 'attachFile', 'the handle belongs to another machine');
-    }
-    byteCount(handle.file, 'the record of the file', 'attachFile');
-    const mapping = handle.file as MappingRef;
-    this.kernel.files.open(mapping, handle.serial);
+    checkKind(kind, version, 'vmspace.file', 'attachFile');
+    if (machine !== this.#key) throw new VmError('EINVAL', 'attachFile', 'the handle belongs to another machine');
+    const mapping = byteCount(file, 'the record of the file', 'attachFile') as MappingRef;
+    this.kernel.files.open(mapping, serial);
     if (own !== undefined) this.kernel.files.adopt(mapping, own);
     return this.#opened(mapping);
   }
@@ -360,7 +354,8 @@ export function createMachine(options: MachineOptions): Machine {
   if (typeof options !== 'object' || options === null) {
     throw new VmError('EINVAL', 'createMachine', 'options must be an object with memory');
   }
-  const { shared = true, stallTimeout = DEFAULT_STALL_MS, ioTimeout = DEFAULT_IO_MS, design: name = 'rcu' } = options;
+  const { memory, shared = true, design: name = 'rcu' } = options;
+  const { stallTimeout = DEFAULT_STALL_MS, ioTimeout = DEFAULT_IO_MS } = options;
   const design = designByName(name);
   if (design === undefined) {
     throw new VmError('EINVAL', 'createMachine', `design must be one of ${DESIGN_NAMES.join(', ')}, got ${show(name)}`);
@@ -368,7 +363,7 @@ export function createMachine(options: MachineOptions): Machine {
   if (typeof shared !== 'boolean') throw new VmError('EINVAL', 'createMachine', 'shared must be true or false');
   checkMilliseconds(stallTimeout, 'stallTimeout');
   checkMilliseconds(ioTimeout, 'ioTimeout');
-  const wanted = frameBuffer(options.memory, shared);
+  const wanted = frameBuffer(memory, shared);
   const frameBytes = Math.floor(wanted.bytes / PAGE_SIZE) * PAGE_SIZE;
   const control = makeControl(frameBytes / PAGE_SIZE, shared, design, { stallTimeout, ioTimeout });
   const frames = wanted.buffer ?? allocate(frameBytes, shared);
@@ -378,29 +373,32 @@ export function createMachine(options: MachineOptions): Machine {
 
 /** Attaches this thread to a machine; a second call gives the same object. Throws EINVAL, EPROTO (another version), EAGAIN. */
 export function attachMachine(handle: MachineHandle): Machine {
-  checkHandle(handle, 'vmspace.machine', 'attachMachine');
-  checkFrames(handle);
-  const words = new Int32Array(handle.control);
-  const key = machineKey(words);
-  const known = machines.get(key);
-  if (known !== undefined) return known;
-  const machine = new Machine(handle, key);
-  machines.set(key, machine);
-  return machine;
+  return attach(readMachineHandle(handle));
 }
 
 /** Attaches this thread to the machine of a space, and opens the space. */
 export function attachSpace(handle: SpaceHandle): Space {
-  checkHandle(handle, 'vmspace.space', 'attachSpace');
-  const { version, control, frames, frameBytes } = handle;
-  return attachMachine({ kind: 'vmspace.machine', version, control, frames, frameBytes }).attachSpace(handle);
+  const read = readSpaceHandle(handle);
+  const { version, control, frames, frameBytes } = read;
+  const machine: MachineHandle = { kind: 'vmspace.machine', version, control, frames, frameBytes };
+  return attach(machine).attachSpace(read);
 }
 
 /** The machine of a space that is open in this thread. */
 export function machineOf(space: Space): Machine {
-  if (!(space instanceof Space)) throw new VmError('EINVAL', 'machineOf', 'not a space');
-  const machine = machines.get(machineKey(new Int32Array(space.handle.control)));
-  if (machine === undefined) throw new VmError('EBADF', 'machineOf', 'this thread has closed the machine');
+  const machine = machineBehind.get(space);
+  if (machine === undefined) throw new VmError('EINVAL', 'machineOf', 'not a space');
+  if (machine.closed) throw new VmError('EBADF', 'machineOf', 'this thread has closed the machine');
+  return machine;
+}
+
+/** Requires: a handle of our own, checked. */
+function attach(handle: MachineHandle): Machine {
+  const key = machineKey(new Int32Array(handle.control));
+  const known = machines.get(key);
+  if (known !== undefined) return known;
+  const machine = new Machine(handle, key);
+  machines.set(key, machine);
   return machine;
 }
 
@@ -415,44 +413,12 @@ function frameBuffer(memory: unknown, shared: boolean): { bytes: number; buffer:
   if (!isMemory(buffer)) {
     throw new VmError('EINVAL', 'createMachine', 'memory must be a number of bytes or a WebAssembly.Memory');
   }
-  const isShared = !(buffer instanceof ArrayBuffer);
+  const isShared = isSharedMemory(buffer);
   if (isShared !== shared) {
     throw new VmError('EINVAL', 'createMachine', `the WebAssembly.Memory is ${isShared ? '' : 'not '}shared`);
   }
-  return { bytes: buffer.byteLength, buffer };
-}
-
-function checkKind(handle: { kind: string; version: number }, kind: string, syscall: string): void {
-  if (typeof handle !== 'object' || handle === null || handle.kind !== kind) {
-    throw new VmError('EINVAL', syscall, `not a ${kind} handle`);
-  }
-  if (handle.version !== LAYOUT_VERSION) {
-    const both = `layout version ${show(handle.version)}, this build has ${LAYOUT_VERSION}`;
-    throw new VmError('EPROTO', syscall, `the handle was made by another version of vmspace: ${both}`);
-  }
-}
-
-function checkHandle(handle: { kind: string; version: number; control: unknown }, kind: string, syscall: string): void {
-  checkKind(handle, kind, syscall);
-  if (!isMemory(handle.control) || handle.control.byteLength % 4 !== 0) {
-    throw new VmError('EPROTO', syscall, 'the handle does not hold a machine');
-  }
-  checkControl(new Int32Array(handle.control));
-}
-
-function checkFrames({ control, frames, frameBytes }: MachineHandle): void {
-  const whole = frameBytes === peek(new Int32Array(control), H_FRAMES) * PAGE_SIZE;
-  if (whole && isMemory(frames) && frames.byteLength >= frameBytes) return;
-  throw new VmError('EPROTO', 'attachMachine', 'the handle does not hold the frames of its machine');
-}
-
-function isMemory(value: unknown): value is MemoryBuffer {
-  if (typeof SharedArrayBuffer !== 'undefined' && value instanceof SharedArrayBuffer) return true;
-  return value instanceof ArrayBuffer;
-}
-
-function machineKey(words: Int32Array): string {
-  return `${peek(words, H_ID_LOW)}:${peek(words, H_ID_HIGH)}`;
+  if (mayShrink(buffer)) throw new VmError('EINVAL', 'createMachine', 'frames cannot lie in memory that may shrink');
+  return { bytes: memoryBytes(buffer), buffer };
 }
 
 function detachKernel(k: Kernel): void {

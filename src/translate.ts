@@ -6,7 +6,7 @@ import { cas, load } from '#atomics';
 import { show } from './arguments.ts';
 import type { Vpn } from './base/brands.ts';
 import { NONE } from './base/brands.ts';
-import { SegmentationFault, VmError } from './base/errors.ts';
+import { SegmentationFault, seenFrom, VmError } from './base/errors.ts';
 import { ADDRESS_LIMIT, PAGE_MASK, PAGE_SIZE } from './base/limits.ts';
 import { TLB_MASK } from './base/tunables.ts';
 import type { Faulter } from './fault/faulter.ts';
@@ -71,7 +71,7 @@ export class Translator {
       this._faulter.fault(vpn, write, address, access);
     } catch (error) {
       cpu.noteOops(error);
-      throw error;
+      throw seenFrom(error, access, address);
     }
   }
 

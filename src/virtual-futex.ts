@@ -3,7 +3,7 @@ import { load } from '#atomics';
 import { show } from './arguments.ts';
 import type { MappingRef, Vpn } from './base/brands.ts';
 import { NONE } from './base/brands.ts';
-import { SegmentationFault, VmError } from './base/errors.ts';
+import { SegmentationFault, seenFrom, VmError } from './base/errors.ts';
 import { PAGE_SIZE } from './base/limits.ts';
 import { MM_SERIAL } from './paging/mm.layout.ts';
 import type { View } from './paging/view.ts';
@@ -41,6 +41,8 @@ export function futexWait(
     const queued = enqueue(parts, shared, address, expected | 0);
     if (!queued) return 'not-equal';
     return k.rcu.outside(() => futexSleep(k.cpu, timeout));
+  } catch (error) {
+    throw seenFrom(error, 'wait', address);
   } finally {
     k.rcu.leave(view);
   }
@@ -55,6 +57,8 @@ export function futexNotify({ k, view, translator }: FutexParts, address: number
   try {
     translator.translate(address, false, 'notify');
     return futexWake(k.cpu, keyOf(k, view, address, 'notify'), count);
+  } catch (error) {
+    throw seenFrom(error, 'notify', address);
   } finally {
     k.rcu.leave(view);
   }
