@@ -1,30 +1,27 @@
 /**
- * The public `Space`: one address space as one thread has it open. Layout calls, `run`, and every access as a call of its own.
+ * The public `Space`: a handle of one thread on an address space that it has open. Layout calls, `run`, and every access as a call
+ * of its own.
  */
 import { load, peek, peekF64 } from '#atomics';
 import { CHECKED, DEV } from '#dev';
-import { Accessor } from './accessor.ts';
+import type { Accessor } from './accessor.ts';
 import { byteCount, checkObject, checkProt, mapRequest, pageRange, show } from './arguments.ts';
 import { oops } from './base/assert.ts';
 import type { MmRef, Vpn } from './base/brands.ts';
 import { NONE } from './base/brands.ts';
 import { VmError, WouldBlock } from './base/errors.ts';
 import { PAGE_SIZE, VPN_LIMIT } from './base/limits.ts';
-import { BulkAccess } from './bulk.ts';
-import { designById } from './design/designs.ts';
-import { Faulter } from './fault/faulter.ts';
+import type { BulkAccess } from './bulk.ts';
 import type { SpaceHandle } from './handles.ts';
 import { MappedFile } from './mapped-file.ts';
+import type { OpenSpace, SpaceHost } from './open-space.ts';
 import { MM_MAP_COUNT, MM_MAPPED_PAGES, MM_SEQUENCE } from './paging/mm.layout.ts';
-import { View } from './paging/view.ts';
+import type { View } from './paging/view.ts';
 import type { Kernel } from './space/kernel.ts';
 import { rootOf } from './space/layout.ts';
 import { mapPages } from './space/map.ts';
 import { protectRange } from './space/protect.ts';
 import { unmapPages } from './space/unmap.ts';
-import { H_DESIGN } from './sync/control.layout.ts';
-import { Translator } from './translate.ts';
-import type { FrameViews } from './views.ts';
 import { futexNotify, futexWait } from './virtual-futex.ts';
 import { VM_PROT, VM_SHARED } from './vma/vma.layout.ts';
 
@@ -65,42 +62,29 @@ export interface SpaceCounters {
   readonly residentPages: number;
 }
 
-/** What a Space needs of its machine. */
-export interface SpaceHost {
-  readonly kernel: Kernel;
-  readonly views: FrameViews;
-  readonly shared: boolean;
-  checkOpen(syscall: string): void;
-  spaceClosed(space: Space): void;
-}
-
 export class Space {
   /** Cloneable: post it to a Worker and call `attachSpace` there. */
   readonly handle: SpaceHandle;
+  private readonly _open: OpenSpace;
   private readonly _host: SpaceHost;
   private readonly _k: Kernel;
   private readonly _mm: MmRef;
   private readonly _view: View;
-  private readonly _faulter: Faulter;
-  private readonly _translator: Translator;
   private readonly _accessor: Accessor;
   private readonly _bulk: BulkAccess;
   private _closed = false;
 
   /** Internal: use `machine.createSpace()` or `attachSpace(handle)`. */
-  constructor(host: SpaceHost, handle: SpaceHandle) {
-    const k = host.kernel;
-    const protocol = designById(peek(k.words, H_DESIGN));
-    if (protocol === undefined) oops('machine', 'its design is not in this build');
-    this.handle = handle;
-    this._host = host;
-    this._k = k;
-    this._mm = handle.space as MmRef;
-    this._view = new View(k.cpu, this._mm);
-    this._faulter = new Faulter(k, this._mm, this._view, protocol);
-    this._translator = new Translator(k, this._view, this._faulter);
-    this._accessor = new Accessor(k.words, k.rcu, this._translator, host.views);
-    this._bulk = new BulkAccess(this._translator, host.views);
+  constructor(open: OpenSpace) {
+    this.handle = open.handle;
+    this._open = open;
+    this._host = open.host;
+    this._k = open.host.kernel;
+    this._mm = open.mm;
+    this._view = open.view;
+    this._accessor = open.accessor;
+    this._bulk = open.bulk;
+    open.holders.add(this);
   }
 
   /* Layout. */
@@ -435,14 +419,14 @@ export class Space {
     timeout: number = Number.POSITIVE_INFINITY,
   ): 'ok' | 'not-equal' | 'timed-out' {
     this._check('wait');
-    const parts = { k: this._k, view: this._view, translator: this._translator, words: this._host.views.i32 };
+    const parts = { k: this._k, view: this._view, translator: this._open.translator, words: this._host.views.i32 };
     return futexWait(parts, this._host.shared, address, expected, timeout);
   }
 
   /** FUTEX_WAKE: wakes up to `count` threads that wait on the word, in any space that maps the same shared page. */
   notify(address: number, count: number = Number.POSITIVE_INFINITY): number {
     this._check('notify');
-    const parts = { k: this._k, view: this._view, translator: this._translator, words: this._host.views.i32 };
+    const parts = { k: this._k, view: this._view, translator: this._open.translator, words: this._host.views.i32 };
     return futexNotify(parts, address, count);
   }
 
@@ -453,14 +437,19 @@ export class Space {
   }
 
   /**
-   * This thread is done with the space; the last thread to close it tears it down. Idempotent. Throws EDEADLK inside `run`
-   * on the same space.
+   * Closes this handle; the thread's other handles on the space stay open. With the last one the thread is done with the space, and
+   * the last thread to be done tears it down. If `attachSpace` had attached this thread to the machine, its last space takes it
+   * off again: its place is free. Idempotent. Throws EDEADLK for the last handle inside `run` on the same space.
    */
   close(): void {
     if (this._closed) return;
-    if (this._view.sectionDepth > 0) throw new VmError('EDEADLK', 'close', 'the space is closed inside its own run()');
+    const { holders } = this._open;
+    if (holders.size === 1 && this._view.sectionDepth > 0) {
+      throw new VmError('EDEADLK', 'close', 'the space is closed inside its own run()');
+    }
     this._closed = true;
-    this._host.spaceClosed(this);
+    holders.delete(this);
+    if (holders.size === 0) this._host.spaceClosed(this._open);
   }
 
   /** The tree of VMAs, for people. */

@@ -24,12 +24,18 @@ const bytesOfShared =
  */
 export function plainBytes(value: unknown, syscall: string): Uint8Array {
   if (nameOf(value) !== 'Uint8Array') throw new VmError('EINVAL', syscall, 'the buffer must be a Uint8Array');
+  const length = lengthOf(value);
+  if (length === 0) checkUsable(value, syscall);
+  return new Uint8Array(bufferOf(value) as ArrayBuffer, offsetOf(value), length);
+}
+
+/** What is detached or out of bounds has the length 0, as what is just empty. */
+function checkUsable(array: unknown, syscall: string): void {
   try {
-    elementAt(value, 0);
+    elementAt(array, 0);
   } catch {
     throw new VmError('EINVAL', syscall, 'the buffer is detached, or ends beyond its memory');
   }
-  return new Uint8Array(bufferOf(value) as ArrayBuffer, offsetOf(value), lengthOf(value));
 }
 
 export function isMemory(value: unknown): value is MemoryBuffer {

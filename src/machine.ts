@@ -1,6 +1,6 @@
 /**
  * The public `Machine`: one simulated computer as one thread (a cpu) has it. A thread has one Machine object per machine, whatever
- * number of handles it is given.
+ * number of handles it is given, and a handle of its own (`Space`) for each time that it opens a space.
  */
 import { load, peek } from '#atomics';
 import { lockdepReports } from '#lockdep';
@@ -23,6 +23,7 @@ import {
   type SpaceHandle,
 } from './handles.ts';
 import { type FileHandle, MappedFile } from './mapped-file.ts';
+import { OpenSpace } from './open-space.ts';
 import { MM_SERIAL } from './paging/mm.layout.ts';
 import { reapCpu, reapThread } from './reap.ts';
 import type { Kernel } from './space/kernel.ts';
@@ -95,8 +96,10 @@ export class Machine {
   readonly kernel: Kernel;
   /** Internal. */
   readonly views: FrameViews;
+  /** Internal: `attachSpace` has attached this thread, and nobody has asked for the machine: it is left with the last space. */
+  forSpacesOnly = false;
   readonly #key: string;
-  readonly #spaces = new Map<number, Space>();
+  readonly #spaces = new Map<number, OpenSpace>();
   readonly #files = new Map<number, Set<MappedFile>>();
   readonly #deadThreads = new Set<number>();
   #closed = false;
@@ -139,7 +142,10 @@ export class Machine {
     return this.#open(createMm(this.kernel, Math.floor((limit ?? 0) / PAGE_SIZE)));
   }
 
-  /** Opens another thread's space. Throws ESTALE when it is gone, EINVAL for another machine's. */
+  /**
+   * Opens a space by its handle, another thread's or this one's: a `Space` of its own each time, each to be closed. Throws ESTALE
+   * when the space is gone, EINVAL for another machine's.
+   */
   attachSpace(handle: SpaceHandle): Space {
     const { control, space, serial } = readSpaceHandle(handle);
     this.checkOpen('attachSpace');
@@ -148,7 +154,7 @@ export class Machine {
     }
     byteCount(space, 'the record of the space', 'attachSpace');
     const known = this.#spaces.get(space);
-    if (known !== undefined && known.handle.serial === serial) return known;
+    if (known !== undefined && known.handle.serial === serial) return this.#handleOn(known);
     attachMm(this.kernel, space as MmRef, serial);
     return this.#open(space as MmRef);
   }
@@ -165,19 +171,30 @@ export class Machine {
       space: mm,
       serial,
     };
-    const space = new Space(this, handle);
-    this.#spaces.set(mm, space);
+    const open = new OpenSpace(this, handle);
+    this.#spaces.set(mm, open);
+    return this.#handleOn(open);
+  }
+
+  #handleOn(open: OpenSpace): Space {
+    const space = new Space(open);
     machineBehind.set(space, this);
     return space;
   }
 
-  /** Internal: this thread's only handle on the space was closed. */
-  spaceClosed(space: Space): void {
-    const mm = space.handle.space;
-    if (this.#spaces.get(mm) === space) this.#spaces.delete(mm);
+  /** Internal: the last of this thread's handles on the space was closed. */
+  spaceClosed(open: OpenSpace): void {
+    const { mm } = open;
+    if (this.#spaces.get(mm) === open) this.#spaces.delete(mm);
     const { rcu, cpu } = this.kernel;
-    rcu.outside(() => leaveMm(this.kernel, mm as MmRef, cpu.id));
+    rcu.outside(() => leaveMm(this.kernel, mm, cpu.id));
     rcu.freeRetired(cpu.id);
+    this.leaveIfUnused();
+  }
+
+  /** Internal. A thread in a section or in a callback of ours has a space open. */
+  leaveIfUnused(): void {
+    if (this.forSpacesOnly && this.#spaces.size === 0) this.close();
   }
 
   /* Files. */
@@ -327,7 +344,10 @@ export class Machine {
 
   /* Life. */
 
-  /** This thread leaves the machine: its spaces and files are closed. Idempotent. Throws EDEADLK inside `run`. */
+  /**
+   * This thread leaves the machine: all its spaces and files are closed, whoever in it has opened them. Idempotent. Throws EDEADLK
+   * inside `run`.
+   */
   close(): void {
     if (this.#closed) return;
     const { kernel } = this;
@@ -335,7 +355,8 @@ export class Machine {
       throw new VmError('EDEADLK', 'close', 'the machine is closed inside run()');
     }
     for (const files of [...this.#files.values()]) for (const file of [...files]) file.close();
-    for (const space of [...this.#spaces.values()]) space.close();
+    this.forSpacesOnly = false; // closing the last space must not close the machine once more
+    for (const { holders } of [...this.#spaces.values()]) for (const space of [...holders]) space.close();
     this.#closed = true;
     machines.delete(this.#key);
     kernel.files.sweepLocal('all');
@@ -371,30 +392,52 @@ export function createMachine(options: MachineOptions): Machine {
   return attachMachine({ kind: 'vmspace.machine', version: LAYOUT_VERSION, control, frames, frameBytes });
 }
 
-/** Attaches this thread to a machine; a second call gives the same object. Throws EINVAL, EPROTO (another version), EAGAIN. */
+/**
+ * Attaches this thread to a machine, until `machine.close()`. A thread has one Machine object per machine: a second call gives the
+ * same one, and its `close` is for the whole thread. So of several parts of a program in one thread one alone asks for the machine
+ * and closes it; the others open spaces with `attachSpace`, each its own. Throws EINVAL, EPROTO (another version), EAGAIN.
+ */
 export function attachMachine(handle: MachineHandle): Machine {
-  return attach(readMachineHandle(handle));
+  const read = readMachineHandle(handle);
+  return asked(machineFor(machineKey(new Int32Array(read.control)), read));
 }
 
-/** Attaches this thread to the machine of a space, and opens the space. */
+/**
+ * Opens a space by its handle: a `Space` of its own at each call, each to be closed. Attaches this thread to the machine if need be,
+ * and `close` of the last space opened takes it off again, unless somebody in this thread has asked for the machine itself
+ * (`createMachine`, `attachMachine`, `machineOf`): then `machine.close()` does. Throws ESTALE when the space is gone, EINVAL,
+ * EPROTO (another version), EAGAIN (64 threads at most).
+ */
 export function attachSpace(handle: SpaceHandle): Space {
   const read = readSpaceHandle(handle);
   const { version, control, frames, frameBytes } = read;
-  const machine: MachineHandle = { kind: 'vmspace.machine', version, control, frames, frameBytes };
-  return attach(machine).attachSpace(read);
+  const key = machineKey(new Int32Array(control));
+  const known = machines.get(key);
+  const machine = known ?? machineFor(key, { kind: 'vmspace.machine', version, control, frames, frameBytes });
+  if (known === undefined) machine.forSpacesOnly = true;
+  try {
+    return machine.attachSpace(read);
+  } catch (error) {
+    machine.leaveIfUnused();
+    throw error;
+  }
 }
 
-/** The machine of a space that is open in this thread. */
+/** The machine of a space that this thread has opened. Who asks for it closes it: see `attachMachine`. */
 export function machineOf(space: Space): Machine {
   const machine = machineBehind.get(space);
   if (machine === undefined) throw new VmError('EINVAL', 'machineOf', 'not a space');
   if (machine.closed) throw new VmError('EBADF', 'machineOf', 'this thread has closed the machine');
+  return asked(machine);
+}
+
+function asked(machine: Machine): Machine {
+  machine.forSpacesOnly = false;
   return machine;
 }
 
 /** Requires: a handle of our own, checked. */
-function attach(handle: MachineHandle): Machine {
-  const key = machineKey(new Int32Array(handle.control));
+function machineFor(key: string, handle: MachineHandle): Machine {
   const known = machines.get(key);
   if (known !== undefined) return known;
   const machine = new Machine(handle, key);
