@@ -52,11 +52,12 @@ export class Accessor {
   private readonly _i32: Int32Array;
   private readonly _f32: Float32Array;
   private readonly _f64: Float64Array;
-  private readonly _data: DataView;
+  /** For misses: the arrays above are those that the TLB's frames are in, these are good after each `translate`. */
+  private readonly _views: FrameViews;
   /** For accesses that cross a page boundary. */
   private readonly _scratch = new DataView(new ArrayBuffer(8));
 
-  constructor(words: Int32Array, rcu: Rcu, translator: Translator, frames: FrameViews) {
+  constructor(words: Int32Array, rcu: Rcu, translator: Translator, views: FrameViews) {
     const { view } = translator;
     this._words = words;
     this._rcu = rcu;
@@ -66,12 +67,12 @@ export class Accessor {
     this._readTags = view.tlb.readTags;
     this._writeTags = view.tlb.writeTags;
     this._frames = view.tlb.frames;
-    this._u8 = frames.u8;
-    this._u16 = frames.u16;
-    this._i32 = frames.i32;
-    this._f32 = frames.f32;
-    this._f64 = frames.f64;
-    this._data = frames.view;
+    this._u8 = views.u8;
+    this._u16 = views.u16;
+    this._i32 = views.i32;
+    this._f32 = views.f32;
+    this._f64 = views.f64;
+    this._views = views;
   }
 
   /** Unsigned byte. */
@@ -114,7 +115,10 @@ export class Accessor {
     ) {
       return data16(this._u16, (this._frames[slot] as number) * 2 + ((low & 4095) >> 1));
     }
-    if ((low & 1) === 0) return data16(this._u16, this._miss(address, false, 'load16') / 2);
+    if ((low & 1) === 0) {
+      const at = this._miss(address, false, 'load16');
+      return data16(this._views.u16, at / 2);
+    }
     return this._slowRead(address, 2, 'load16').getUint16(this._at, LITTLE);
   }
 
@@ -129,7 +133,8 @@ export class Accessor {
     ) {
       setData16(this._u16, (this._frames[slot] as number) * 2 + ((low & 4095) >> 1), value);
     } else if ((low & 1) === 0) {
-      setData16(this._u16, this._miss(address, true, 'store16') / 2, value);
+      const at = this._miss(address, true, 'store16');
+      setData16(this._views.u16, at / 2, value);
     } else {
       this._storeAcross(address, 2, 'store16', value);
     }
@@ -146,7 +151,10 @@ export class Accessor {
     ) {
       return data32(this._i32, (this._frames[slot] as number) + ((low & 4095) >> 2));
     }
-    if ((low & 3) === 0) return data32(this._i32, this._miss(address, false, 'load32') / 4);
+    if ((low & 3) === 0) {
+      const at = this._miss(address, false, 'load32');
+      return data32(this._views.i32, at / 4);
+    }
     return this._slowRead(address, 4, 'load32').getInt32(this._at, LITTLE);
   }
 
@@ -161,7 +169,8 @@ export class Accessor {
     ) {
       setData32(this._i32, (this._frames[slot] as number) + ((low & 4095) >> 2), value);
     } else if ((low & 3) === 0) {
-      setData32(this._i32, this._miss(address, true, 'store32') / 4, value);
+      const at = this._miss(address, true, 'store32');
+      setData32(this._views.i32, at / 4, value);
     } else {
       this._storeAcross(address, 4, 'store32', value);
     }
@@ -178,7 +187,10 @@ export class Accessor {
     ) {
       return data32(this._i32, (this._frames[slot] as number) + ((low & 4095) >> 2)) >>> 0;
     }
-    if ((low & 3) === 0) return data32(this._i32, this._miss(address, false, 'loadU32') / 4) >>> 0;
+    if ((low & 3) === 0) {
+      const at = this._miss(address, false, 'loadU32');
+      return data32(this._views.i32, at / 4) >>> 0;
+    }
     return this._slowRead(address, 4, 'loadU32').getUint32(this._at, LITTLE);
   }
 
@@ -205,7 +217,10 @@ export class Accessor {
     ) {
       return dataF32(this._f32, (this._frames[slot] as number) + ((low & 4095) >> 2));
     }
-    if ((low & 3) === 0) return dataF32(this._f32, this._miss(address, false, 'loadF32') / 4);
+    if ((low & 3) === 0) {
+      const at = this._miss(address, false, 'loadF32');
+      return dataF32(this._views.f32, at / 4);
+    }
     return this._slowRead(address, 4, 'loadF32').getFloat32(this._at, LITTLE);
   }
 
@@ -220,7 +235,8 @@ export class Accessor {
     ) {
       setDataF32(this._f32, (this._frames[slot] as number) + ((low & 4095) >> 2), value);
     } else if ((low & 3) === 0) {
-      setDataF32(this._f32, this._miss(address, true, 'storeF32') / 4, value);
+      const at = this._miss(address, true, 'storeF32');
+      setDataF32(this._views.f32, at / 4, value);
     } else {
       this._scratch.setFloat32(0, value, LITTLE);
       this._writeScratch(address, 4, 'storeF32');
@@ -237,7 +253,10 @@ export class Accessor {
     ) {
       return dataF64(this._f64, ((this._frames[slot] as number) >> 1) + ((low & 4095) >> 3));
     }
-    if ((low & 7) === 0) return dataF64(this._f64, this._miss(address, false, 'loadF64') / 8);
+    if ((low & 7) === 0) {
+      const at = this._miss(address, false, 'loadF64');
+      return dataF64(this._views.f64, at / 8);
+    }
     return this._slowRead(address, 8, 'loadF64').getFloat64(this._at, LITTLE);
   }
 
@@ -252,7 +271,8 @@ export class Accessor {
     ) {
       setDataF64(this._f64, ((this._frames[slot] as number) >> 1) + ((low & 4095) >> 3), value);
     } else if ((low & 7) === 0) {
-      setDataF64(this._f64, this._miss(address, true, 'storeF64') / 8, value);
+      const at = this._miss(address, true, 'storeF64');
+      setDataF64(this._views.f64, at / 8, value);
     } else {
       this._scratch.setFloat64(0, value, LITTLE);
       this._writeScratch(address, 8, 'storeF64');
@@ -263,27 +283,32 @@ export class Accessor {
    * must not see an old translation [C6]. */
 
   atomicLoad32(address: number): number {
-    return load(this._i32, this._word(address, false, 'atomicLoad32'));
+    const at = this._word(address, false, 'atomicLoad32');
+    return load(this._views.i32, at);
   }
   atomicStore32(address: number, value: number): void {
     if (typeof value !== 'number') notANumber(value, 'value', 'atomicStore32');
-    store(this._i32, this._word(address, true, 'atomicStore32'), value);
+    const at = this._word(address, true, 'atomicStore32');
+    store(this._views.i32, at, value);
   }
   /** Compare and swap; returns the value found. */
   cas32(address: number, expected: number, value: number): number {
     if (typeof expected !== 'number') notANumber(expected, 'expected value', 'cas32');
     if (typeof value !== 'number') notANumber(value, 'value', 'cas32');
-    return cas(this._i32, this._word(address, true, 'cas32'), expected | 0, value);
+    const at = this._word(address, true, 'cas32');
+    return cas(this._views.i32, at, expected | 0, value);
   }
   /** Returns the value before. */
   add32(address: number, delta: number): number {
     if (typeof delta !== 'number') notANumber(delta, 'value', 'add32');
-    return add(this._i32, this._word(address, true, 'add32'), delta);
+    const at = this._word(address, true, 'add32');
+    return add(this._views.i32, at, delta);
   }
   /** Returns the value before. */
   exchange32(address: number, value: number): number {
     if (typeof value !== 'number') notANumber(value, 'value', 'exchange32');
-    return exchange(this._i32, this._word(address, true, 'exchange32'), value);
+    const at = this._word(address, true, 'exchange32');
+    return exchange(this._views.i32, at, value);
   }
 
   /* The slow side. */
@@ -311,11 +336,11 @@ export class Accessor {
     this._checkInside(access);
     if ((address & PAGE_MASK) + size <= PAGE_SIZE) {
       this._at = this._translator.translate(address, false, access);
-      return this._data;
+      return this._views.view;
     }
     this._translator.translatePair(address, size, false, access);
     for (let i = 0; i < size; i++) {
-      this._scratch.setUint8(i, data8(this._u8, this._translated(address + i)));
+      this._scratch.setUint8(i, data8(this._views.u8, this._translated(address + i)));
     }
     this._at = 0;
     return this._scratch;
@@ -326,7 +351,7 @@ export class Accessor {
     this._checkInside(access);
     if ((address & PAGE_MASK) + size > PAGE_SIZE) oops('access', 'a write across pages needs its bytes first');
     this._at = this._translator.translate(address, true, access);
-    return this._data;
+    return this._views.view;
   }
 
   private _storeAcross(address: number, size: 2 | 4, access: string, value: number): void {
@@ -338,11 +363,11 @@ export class Accessor {
     this._checkInside(access);
     if ((address & PAGE_MASK) + size <= PAGE_SIZE) {
       const at = this._translator.translate(address, true, access);
-      for (let i = 0; i < size; i++) setData8(this._u8, at + i, this._scratch.getUint8(i));
+      for (let i = 0; i < size; i++) setData8(this._views.u8, at + i, this._scratch.getUint8(i));
       return;
     }
     this._translator.translatePair(address, size, true, access);
-    for (let i = 0; i < size; i++) setData8(this._u8, this._translated(address + i), this._scratch.getUint8(i));
+    for (let i = 0; i < size; i++) setData8(this._views.u8, this._translated(address + i), this._scratch.getUint8(i));
   }
 
   /** Requires: translated before, with no sleep since. */

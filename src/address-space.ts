@@ -419,14 +419,14 @@ export class Space {
     timeout: number = Number.POSITIVE_INFINITY,
   ): 'ok' | 'not-equal' | 'timed-out' {
     this._check('wait');
-    const parts = { k: this._k, view: this._view, translator: this._open.translator, words: this._host.views.i32 };
+    const parts = { k: this._k, view: this._view, translator: this._open.translator, views: this._host.views };
     return futexWait(parts, this._host.shared, address, expected, timeout);
   }
 
   /** FUTEX_WAKE: wakes up to `count` threads that wait on the word, in any space that maps the same shared page. */
   notify(address: number, count: number = Number.POSITIVE_INFINITY): number {
     this._check('notify');
-    const parts = { k: this._k, view: this._view, translator: this._open.translator, words: this._host.views.i32 };
+    const parts = { k: this._k, view: this._view, translator: this._open.translator, views: this._host.views };
     return futexNotify(parts, address, count);
   }
 

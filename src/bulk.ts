@@ -13,11 +13,11 @@ import type { FrameViews } from './views.ts';
 
 export class BulkAccess {
   private readonly _translator: Translator;
-  private readonly _bytes: Uint8Array;
+  private readonly _views: FrameViews;
 
   constructor(translator: Translator, views: FrameViews) {
     this._translator = translator;
-    this._bytes = views.u8;
+    this._views = views;
   }
 
   read(address: number, target: Uint8Array): number {
@@ -25,7 +25,7 @@ export class BulkAccess {
     const { length } = bytes;
     return this._pages(address, length, false, 'read', (at, done, size) => {
       checkStillThere(bytes, length, 'read');
-      copyData(bytes, done, this._bytes, at, at + size);
+      copyData(bytes, done, this._views.u8, at, at + size);
     });
   }
 
@@ -34,14 +34,16 @@ export class BulkAccess {
     const { length } = bytes;
     return this._pages(address, length, true, 'write', (at, done, size) => {
       checkStillThere(bytes, length, 'write');
-      copyData(this._bytes, at, bytes, done, done + size);
+      copyData(this._views.u8, at, bytes, done, done + size);
     });
   }
 
   fill(address: number, length: number, value: number): number {
     byteCount(length, 'length', 'fill');
     if (!Number.isInteger(value)) throw new VmError('EINVAL', 'fill', `${show(value)} is not a byte`);
-    return this._pages(address, length, true, 'fill', (at, _done, size) => fillData(this._bytes, at, at + size, value));
+    return this._pages(address, length, true, 'fill', (at, _done, size) =>
+      fillData(this._views.u8, at, at + size, value),
+    );
   }
 
   /** Goes on behind the first `from` bytes, which count as done. */
@@ -98,7 +100,7 @@ export class BulkAccess {
       const serial = rcu.sectionSerial;
       const from = this._translator.translate(source, false, 'copy');
       if (rcu.sectionSerial !== serial) continue; // the second slept: the first is void
-      moveData(this._bytes, to, from, from + size);
+      moveData(this._views.u8, to, from, from + size);
       return size;
     }
   }

@@ -17,6 +17,9 @@ const bytesOfBuffer = getter<number>(ArrayBuffer.prototype, 'byteLength');
 const isResizable = optionalGetter<boolean>(ArrayBuffer.prototype, 'resizable');
 const bytesOfShared =
   typeof SharedArrayBuffer === 'undefined' ? undefined : getter<number>(SharedArrayBuffer.prototype, 'byteLength');
+const wasm = (globalThis as { WebAssembly?: { Memory?: { prototype: object } } }).WebAssembly;
+const bufferOfWasm =
+  wasm?.Memory === undefined ? undefined : optionalGetter<MemoryBuffer>(wasm.Memory.prototype, 'buffer');
 
 /**
  * The caller's bytes as an array of our own over the same buffer, of the length that they have now. Throws EINVAL for what is no
@@ -39,11 +42,19 @@ function checkUsable(array: unknown, syscall: string): void {
 }
 
 export function isMemory(value: unknown): value is MemoryBuffer {
-  return isSharedMemory(value) || bytesBy(bytesOfBuffer, value) !== undefined;
+  return isSharedMemory(value) || attempt(bytesOfBuffer, value) !== undefined;
 }
 
 export function isSharedMemory(value: unknown): value is SharedArrayBuffer {
-  return bytesOfShared !== undefined && bytesBy(bytesOfShared, value) !== undefined;
+  return bytesOfShared !== undefined && attempt(bytesOfShared, value) !== undefined;
+}
+
+/** What frames may lie in, and where its buffer is now, if that may change: a WebAssembly.Memory moves when it grows. */
+export function openMemory(memory: unknown): { buffer: unknown; current: () => MemoryBuffer } {
+  const grows = bufferOfWasm !== undefined && attempt(bufferOfWasm, memory) !== undefined;
+  if (grows) return { buffer: bufferOfWasm(memory), current: () => bufferOfWasm(memory) };
+  const buffer = (memory as { buffer?: unknown } | null | undefined)?.buffer; // the caller's code, perhaps: once
+  return { buffer, current: () => buffer as MemoryBuffer };
 }
 
 /** Whether it could lose bytes while we look at it. */
@@ -53,12 +64,12 @@ export function mayShrink(buffer: MemoryBuffer): boolean {
 
 /** 0 for a detached one. */
 export function memoryBytes(buffer: MemoryBuffer): number {
-  return bytesBy(bytesOfBuffer, buffer) ?? (bytesOfShared as (of: unknown) => number)(buffer);
+  return attempt(bytesOfBuffer, buffer) ?? (bytesOfShared as (of: unknown) => number)(buffer);
 }
 
-function bytesBy(bytes: (of: unknown) => number, value: unknown): number | undefined {
+function attempt<T>(getter: (of: unknown) => T, value: unknown): T | undefined {
   try {
-    return bytes(value);
+    return getter(value);
   } catch {
     return undefined;
   }

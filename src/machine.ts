@@ -13,7 +13,7 @@ import { MAX_CPUS, PAGE_SIZE } from './base/limits.ts';
 import { allocate, type MemoryBuffer, makeControl, makeKernel } from './boot.ts';
 import { type Census, takeCensus } from './census.ts';
 import { DESIGN_NAMES, type DesignName, designById, designByName } from './design/designs.ts';
-import { isMemory, isSharedMemory, mayShrink, memoryBytes } from './foreign.ts';
+import { isMemory, isSharedMemory, mayShrink, memoryBytes, openMemory } from './foreign.ts';
 import {
   checkKind,
   type MachineHandle,
@@ -31,7 +31,7 @@ import { attachMm, createMm, leaveMm } from './space/mm.ts';
 import { C_THREAD, CPUS_USED, cpuSlot, H_DESIGN, H_SHARED, LAYOUT_VERSION } from './sync/control.layout.ts';
 import { attachCpu, detachCpu, readCounter } from './sync/cpu.ts';
 import { type Counters, type HistogramName, sumCounters, sumHistograms } from './trace/counters.ts';
-import { type FrameViews, frameViews } from './views.ts';
+import { FrameViews } from './views.ts';
 
 export type { MachineHandle } from './handles.ts';
 
@@ -76,6 +76,8 @@ const REAP_RETRY_MS = 50;
 const DEFAULT_STALL_MS = 10_000;
 const DEFAULT_IO_MS = 60_000;
 const machines = new Map<string, Machine>();
+/** By their control memory, machines whose frames lie in memory that may move: where it is now. */
+const moving = new WeakMap<MemoryBuffer, () => MemoryBuffer>();
 /** Of each space that this thread has opened. */
 const machineBehind = new WeakMap<object, Machine>();
 /** The host's number for the calling thread: worker_threads' threadId in Node, 0 elsewhere. No import: browsers have none. */
@@ -111,13 +113,23 @@ export class Machine {
     const design = designById(peek(words, H_DESIGN));
     if (design === undefined)
       throw new VmError('EPROTO', 'attach', 'this build does not have the design of the machine');
+    const current = moving.get(handle.control);
     this.#key = key;
-    this.handle = handle;
+    this.handle = following(handle, current);
     this.memory = handle.frameBytes;
     this.design = design.name as DesignName;
     this.shared = peek(words, H_SHARED) === 1;
-    this.views = frameViews(handle.frames, handle.frameBytes);
-    this.kernel = makeKernel(attachCpu(words, floats, threadNumber()), this.views.u8);
+    const views = new FrameViews(handle.frames, handle.frameBytes, current);
+    this.views = views;
+    this.kernel = makeKernel(attachCpu(words, floats, threadNumber()), views.u8);
+    const { frames } = this.kernel;
+    if (views.mayMove) {
+      frames.follow = () => {
+        const moved = views.follow();
+        frames.bytes = views.u8;
+        return moved;
+      };
+    }
   }
 
   /** Number of this thread's cpu. */
@@ -171,7 +183,7 @@ export class Machine {
       space: mm,
       serial,
     };
-    const open = new OpenSpace(this, handle);
+    const open = new OpenSpace(this, following(handle, moving.get(control)));
     this.#spaces.set(mm, open);
     return this.#handleOn(open);
   }
@@ -384,10 +396,11 @@ export function createMachine(options: MachineOptions): Machine {
   if (typeof shared !== 'boolean') throw new VmError('EINVAL', 'createMachine', 'shared must be true or false');
   checkMilliseconds(stallTimeout, 'stallTimeout');
   checkMilliseconds(ioTimeout, 'ioTimeout');
-  const wanted = frameBuffer(memory, shared);
+  const wanted = wantedFrames(memory, shared);
   const frameBytes = Math.floor(wanted.bytes / PAGE_SIZE) * PAGE_SIZE;
   const control = makeControl(frameBytes / PAGE_SIZE, shared, design, { stallTimeout, ioTimeout });
   const frames = wanted.buffer ?? allocate(frameBytes, shared);
+  if (wanted.current !== undefined) moving.set(control, wanted.current);
   if (wanted.buffer !== undefined) new Uint8Array(frames, 0, PAGE_SIZE).fill(0); // frame 0 is the zero page
   return attachMachine({ kind: 'vmspace.machine', version: LAYOUT_VERSION, control, frames, frameBytes });
 }
@@ -450,9 +463,18 @@ function checkMilliseconds(value: unknown, what: string): void {
   throw new VmError('EINVAL', 'createMachine', `${what} must be a whole number of milliseconds, 1 at least`);
 }
 
-function frameBuffer(memory: unknown, shared: boolean): { bytes: number; buffer: MemoryBuffer | undefined } {
-  if (typeof memory === 'number') return { bytes: byteCount(memory, 'memory', 'createMachine'), buffer: undefined };
-  const buffer = (memory as { buffer?: unknown } | null)?.buffer;
+/** What the caller's `memory` is; `current` for memory that may move or go. */
+interface WantedFrames {
+  readonly bytes: number;
+  readonly buffer: MemoryBuffer | undefined;
+  readonly current: (() => MemoryBuffer) | undefined;
+}
+
+function wantedFrames(memory: unknown, shared: boolean): WantedFrames {
+  if (typeof memory === 'number') {
+    return { bytes: byteCount(memory, 'memory', 'createMachine'), buffer: undefined, current: undefined };
+  }
+  const { buffer, current } = openMemory(memory);
   if (!isMemory(buffer)) {
     throw new VmError('EINVAL', 'createMachine', 'memory must be a number of bytes or a WebAssembly.Memory');
   }
@@ -461,7 +483,16 @@ function frameBuffer(memory: unknown, shared: boolean): { bytes: number; buffer:
     throw new VmError('EINVAL', 'createMachine', `the WebAssembly.Memory is ${isShared ? '' : 'not '}shared`);
   }
   if (mayShrink(buffer)) throw new VmError('EINVAL', 'createMachine', 'frames cannot lie in memory that may shrink');
-  return { bytes: memoryBytes(buffer), buffer };
+  return { bytes: memoryBytes(buffer), buffer, current: isShared ? undefined : current };
+}
+
+/** Who looks at the handle after the memory has moved finds the buffer that it has then. */
+function following<T extends { readonly frames: MemoryBuffer }>(
+  handle: T,
+  current: (() => MemoryBuffer) | undefined,
+): T {
+  if (current === undefined) return handle;
+  return Object.defineProperty({ ...handle }, 'frames', { get: current, enumerable: true });
 }
 
 function detachKernel(k: Kernel): void {

@@ -11,6 +11,7 @@ import { BulkAccess } from './bulk.ts';
 import { designById } from './design/designs.ts';
 import { Faulter } from './fault/faulter.ts';
 import type { SpaceHandle } from './handles.ts';
+import { Tlb } from './paging/tlb.ts';
 import { View } from './paging/view.ts';
 import type { Kernel } from './space/kernel.ts';
 import { H_DESIGN } from './sync/control.layout.ts';
@@ -44,7 +45,7 @@ export class OpenSpace {
     this.host = host;
     this.handle = handle;
     this.mm = handle.space as MmRef;
-    this.view = new View(k.cpu, this.mm);
+    this.view = new View(k.cpu, this.mm, new Tlb(host.views.mayMove ? 'blind' : 'seeing'));
     this.translator = new Translator(k, this.view, new Faulter(k, this.mm, this.view, protocol));
     this.accessor = new Accessor(k.words, k.rcu, this.translator, host.views);
     this.bulk = new BulkAccess(this.translator, host.views);

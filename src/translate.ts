@@ -40,6 +40,7 @@ export class Translator {
    */
   translate(address: number, write: boolean, access: string): number {
     checkAddress(address, access);
+    if (this._tlb.blind) this._follow(address, access);
     this._poll();
     const vpn = Math.floor(address / PAGE_SIZE) as Vpn;
     if (!this._hits(vpn, write) && !this._walk(vpn, write)) {
@@ -62,6 +63,14 @@ export class Translator {
       if (rcu.sectionSerial === serial) return;
     }
     throw new VmError('EAGAIN', access, 'both pages of the access could not be had at the same time', address);
+  }
+
+  private _follow(address: number, access: string): void {
+    try {
+      this.k.frames.follow();
+    } catch (error) {
+      throw seenFrom(error, access, address);
+    }
   }
 
   private _fault(vpn: Vpn, write: boolean, address: number, access: string): void {

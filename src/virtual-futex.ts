@@ -11,14 +11,14 @@ import type { Kernel } from './space/kernel.ts';
 import { rootOf } from './space/layout.ts';
 import { checkMayWait, type FutexKey, futexEnqueue, futexSleep, futexWake } from './sync/futex.ts';
 import type { Translator } from './translate.ts';
+import type { FrameViews } from './views.ts';
 import { VM_SHARED } from './vma/vma.layout.ts';
 
 export interface FutexParts {
   readonly k: Kernel;
   readonly view: View;
   readonly translator: Translator;
-  /** The frames. */
-  readonly words: Int32Array;
+  readonly views: FrameViews;
 }
 
 export function futexWait(
@@ -69,7 +69,7 @@ export function futexNotify({ k, view, translator }: FutexParts, address: number
  * been replaced, a write to the new one may have been notified already.
  */
 function enqueue(
-  { k, view, translator, words }: FutexParts,
+  { k, view, translator, views }: FutexParts,
   shared: boolean,
   address: number,
   expected: number,
@@ -80,7 +80,7 @@ function enqueue(
     let stale = false;
     const queued = futexEnqueue(k.cpu, key, () => {
       stale = load(k.words, view.generationIndex) !== view.generation;
-      if (stale || load(words, at) !== expected) return false;
+      if (stale || load(views.i32, at) !== expected) return false;
       checkMayWait(k.cpu, shared); // before the slot says that we wait: nobody would take that back
       return true;
     });

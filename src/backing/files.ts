@@ -272,6 +272,7 @@ export class Files {
   /** NONE if somebody else was first. */
   private _readNew(mapping: MappingRef, index: number): PageRef {
     const backing = this._backingOf(mapping);
+    this._frames.follow(); // it may just have been made, by code of the user's
     const pfn = this._reclaim.obtainFrame();
     const pages = this._insertLocked(mapping, index, pfn);
     if (pages.length === 0) {
@@ -321,6 +322,7 @@ export class Files {
     doingIo(this._cpu, 'a read of a file');
     this._cpu.count(COUNTER['io.reads']);
     const got = backing.read(position, targets);
+    if (this._frames.follow()) throw new VmError('EIO', 'read', 'the memory of the machine has moved during the read');
     const expected = Math.min(pages.length * PAGE_SIZE, this.size(mapping) - position);
     if (!(got >= expected)) {
       throw new VmError(

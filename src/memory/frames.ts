@@ -34,7 +34,13 @@ const POOL_HINT = 'how full the pool is decides when to reclaim, not whether a f
 const ZEROES: Uint8Array = new Uint8Array(PAGE_SIZE);
 
 export class Frames {
-  readonly bytes: Uint8Array;
+  /** Another array after each `follow` that says so. */
+  bytes: Uint8Array;
+  /**
+   * For memory that its host may move: brings `bytes` up to date after the caller's code may have run; true if the memory had moved.
+   * Set by the machine.
+   */
+  follow: () => boolean = () => false;
   readonly total: number;
   private readonly _cpu: Cpu;
   private readonly _pages: number;
