@@ -447,9 +447,9 @@ export class Space {
     if (holders.size === 1 && this._view.sectionDepth > 0) {
       throw new VmError('EDEADLK', 'close', 'the space is closed inside its own run()');
     }
-    this._closed = true;
+    if (holders.size === 1) this._host.spaceClosed(this._open);
     holders.delete(this);
-    if (holders.size === 0) this._host.spaceClosed(this._open);
+    this._closed = true;
   }
 
   /** The tree of VMAs, for people. */

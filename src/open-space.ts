@@ -32,6 +32,7 @@ export class OpenSpace {
   readonly handle: SpaceHandle;
   readonly mm: MmRef;
   readonly view: View;
+  readonly faulter: Faulter;
   readonly translator: Translator;
   readonly accessor: Accessor;
   readonly bulk: BulkAccess;
@@ -46,7 +47,8 @@ export class OpenSpace {
     this.handle = handle;
     this.mm = handle.space as MmRef;
     this.view = new View(k.cpu, this.mm, new Tlb(host.views.mayMove ? 'blind' : 'seeing'));
-    this.translator = new Translator(k, this.view, new Faulter(k, this.mm, this.view, protocol));
+    this.faulter = new Faulter(k, this.mm, this.view, protocol);
+    this.translator = new Translator(k, this.view, this.faulter);
     this.accessor = new Accessor(k.words, k.rcu, this.translator, host.views);
     this.bulk = new BulkAccess(this.translator, host.views);
   }

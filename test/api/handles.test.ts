@@ -15,12 +15,8 @@ import { Machine as MachineClass } from '../../src/machine.ts';
 import { H_ID_HIGH, H_ID_LOW } from '../../src/sync/control.layout.ts';
 import { expectError, expectNothingLeft, map, PAGE, withMachine } from '../support.ts';
 
-const inRead: () => void = () => undefined;
-registerBacking('test-callback', () => ({
-  read(_position, targets) {
-    inRead();
-    return targets.reduce((sum, target) => sum + target.fill(1).length, 0);
-  },
+registerBacking('test-ones', () => ({
+  read: (_position, targets) => targets.reduce((sum, target) => sum + target.fill(1).length, 0),
   close: () => undefined,
 }));
 
@@ -170,7 +166,7 @@ describe('the place that attachSpace takes', () => {
       const again = attachSpace(space.handle);
       expect(machineOf(again)).toBe(machine);
       again.close();
-      const file = machine.createFile('test-callback', {}, PAGE);
+      const file = machine.createFile('test-ones', {}, PAGE);
       machine.close();
       expect([file.closed, owner.cpus().length]).toEqual([true, 1]);
       const anew = attachSpace(space.handle);
