@@ -344,7 +344,9 @@ export class Space {
 
   /**
    * Copies out of the space into `target`. Returns the bytes done: less than asked if a bad address comes in between; throws
-   * (SegmentationFault, BusError: code EFAULT) if it is the first byte.
+   * (SegmentationFault, BusError: code EFAULT) if it is the first byte. What else may end it in the middle (ENOMEM, ETIMEDOUT,
+   * EWOULDBLOCK) is thrown, with the bytes done before it (`done`) and the address it had come to. Throws EINVAL for what is no
+   * Uint8Array, or is detached.
    */
   read(address: number, target: Uint8Array): number {
     this._enter('read');
@@ -365,7 +367,10 @@ export class Space {
     }
   }
 
-  /** Copies within the space; the ranges may overlap. As `read`; with an overlap that forces backward copying, all or EFAULT. */
+  /**
+   * Copies within the space; the ranges may overlap. As `read`; with an overlap that forces backward copying, all or EFAULT, and
+   * `done` of an error counts from the end.
+   */
   copy(target: number, source: number, length: number): number {
     this._enter('copy');
     try {

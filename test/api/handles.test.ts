@@ -13,7 +13,7 @@ import {
 } from '../../src/index.ts';
 import { Machine as MachineClass } from '../../src/machine.ts';
 import { H_ID_HIGH, H_ID_LOW } from '../../src/sync/control.layout.ts';
-import { expectError, expectNothingLeft, map, PAGE, withMachine } from '../support.ts';
+import { expectError, expectNothingLeft, map, PAGE, seeded, withMachine } from '../support.ts';
 
 registerBacking('test-ones', () => ({
   read: (_position, targets) => targets.reduce((sum, target) => sum + target.fill(1).length, 0),
@@ -190,6 +190,53 @@ describe('the place that attachSpace takes', () => {
       mine.close();
       expect(owner.cpus()).toHaveLength(1);
       other.close();
+    });
+  });
+
+  test.each([1, 2, 3, 4, 5])('random openings, closings and runs, each in the others (seed %i)', (seed) => {
+    elsewhere((owner, first) => {
+      const random = seeded(seed);
+      const spaces = [first, owner.createSpace()];
+      const places = spaces.map((space) => map(space, 1));
+      const open: { space: Space; of: number }[] = [];
+      const depth = [0, 0];
+      const count = (of: number): number => open.filter((each) => each.of === of).length;
+      const act = (left: number): void => {
+        for (let i = 0; i < 4; i++) {
+          const kind = Math.floor(random() * 5);
+          const of = random() < 0.5 ? 0 : 1;
+          const picked = open[Math.floor(random() * open.length)];
+          if (kind === 0 || picked === undefined) {
+            open.push({ space: attachSpace((spaces[of] as Space).handle), of });
+          } else if (kind <= 2) {
+            close(picked);
+          } else if (kind === 3) {
+            picked.space.store32(places[picked.of] as number, seed);
+            expect(picked.space.load32(places[picked.of] as number)).toBe(seed);
+          } else if (left > 0) {
+            depth[picked.of] = (depth[picked.of] as number) + 1;
+            picked.space.run((m) => {
+              act(left - 1);
+              expect(m.load32(places[picked.of] as number) % seed).toBe(0); // 0 or the seed
+            });
+            depth[picked.of] = (depth[picked.of] as number) - 1;
+          }
+          expect(owner.cpus()).toHaveLength(open.length > 0 ? 2 : 1);
+        }
+      };
+      const close = (picked: { space: Space; of: number }): void => {
+        if (count(picked.of) === 1 && (depth[picked.of] as number) > 0) {
+          expectError('EDEADLK', () => picked.space.close());
+          return;
+        }
+        picked.space.close();
+        open.splice(open.indexOf(picked), 1);
+        expectError('EBADF', () => picked.space.load8(places[picked.of] as number));
+      };
+      for (let i = 0; i < 300; i++) act(3);
+      for (const each of [...open]) close(each);
+      expect(owner.cpus()).toHaveLength(1);
+      (spaces[1] as Space).close();
     });
   });
 });
