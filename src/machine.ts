@@ -201,7 +201,8 @@ export class Machine {
     if (this.#spaces.get(mm) === open) this.#spaces.delete(mm);
     const { rcu, cpu } = this.kernel;
     rcu.outside(() => leaveMm(this.kernel, mm, cpu.id));
-    rcu.freeRetired(cpu.id);
+    // Also what threads that have left could not free while somebody was in a section: their places are taken until then.
+    rcu.freeAllRetired();
     this.leaveIfUnused();
   }
 
