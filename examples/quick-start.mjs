@@ -30,7 +30,7 @@ if (isMainThread) {
   }
 } else {
   const { space: handle, start, end, count } = workerData;
-  const space = vm.attachSpace(handle);
+  const space = vm.attachSpace(handle); // attaches this thread to the machine, too
   try {
     space.run((memory) => {
       let lines = 0;
@@ -38,6 +38,6 @@ if (isMainThread) {
       memory.store32(count, lines);
     });
   } finally {
-    space.close();
+    space.close(); // the last space that the thread has open: it leaves the machine
   }
 }

@@ -52,11 +52,12 @@ export class Accessor {
   private readonly _i32: Int32Array;
   private readonly _f32: Float32Array;
   private readonly _f64: Float64Array;
-  private readonly _data: DataView;
+  /** For misses: the arrays above are those that the TLB's frames are in, these are good after each `translate`. */
+  private readonly _views: FrameViews;
   /** For accesses that cross a page boundary. */
   private readonly _scratch = new DataView(new ArrayBuffer(8));
 
-  constructor(words: Int32Array, rcu: Rcu, translator: Translator, frames: FrameViews) {
+  constructor(words: Int32Array, rcu: Rcu, translator: Translator, views: FrameViews) {
     const { view } = translator;
     this._words = words;
     this._rcu = rcu;
@@ -66,17 +67,17 @@ export class Accessor {
     this._readTags = view.tlb.readTags;
     this._writeTags = view.tlb.writeTags;
     this._frames = view.tlb.frames;
-    this._u8 = frames.u8;
-    this._u16 = frames.u16;
-    this._i32 = frames.i32;
-    this._f32 = frames.f32;
-    this._f64 = frames.f64;
-    this._data = frames.view;
+    this._u8 = views.u8;
+    this._u16 = views.u16;
+    this._i32 = views.i32;
+    this._f32 = views.f32;
+    this._f64 = views.f64;
+    this._views = views;
   }
 
   /** Unsigned byte. */
   load8(address: number): number {
-    if (typeof address !== 'number') notANumber(address, 'address');
+    if (typeof address !== 'number') notANumber(address, 'address', 'load8');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -89,8 +90,8 @@ export class Accessor {
   }
 
   store8(address: number, value: number): void {
-    if (typeof address !== 'number') notANumber(address, 'address');
-    if (typeof value !== 'number') notANumber(value, 'value');
+    if (typeof address !== 'number') notANumber(address, 'address', 'store8');
+    if (typeof value !== 'number') notANumber(value, 'value', 'store8');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -105,7 +106,7 @@ export class Accessor {
 
   /** Unsigned 16 bits. */
   load16(address: number): number {
-    if (typeof address !== 'number') notANumber(address, 'address');
+    if (typeof address !== 'number') notANumber(address, 'address', 'load16');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -114,13 +115,16 @@ export class Accessor {
     ) {
       return data16(this._u16, (this._frames[slot] as number) * 2 + ((low & 4095) >> 1));
     }
-    if ((low & 1) === 0) return data16(this._u16, this._miss(address, false, 'load16') / 2);
+    if ((low & 1) === 0) {
+      const at = this._miss(address, false, 'load16');
+      return data16(this._views.u16, at / 2);
+    }
     return this._slowRead(address, 2, 'load16').getUint16(this._at, LITTLE);
   }
 
   store16(address: number, value: number): void {
-    if (typeof address !== 'number') notANumber(address, 'address');
-    if (typeof value !== 'number') notANumber(value, 'value');
+    if (typeof address !== 'number') notANumber(address, 'address', 'store16');
+    if (typeof value !== 'number') notANumber(value, 'value', 'store16');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -129,7 +133,8 @@ export class Accessor {
     ) {
       setData16(this._u16, (this._frames[slot] as number) * 2 + ((low & 4095) >> 1), value);
     } else if ((low & 1) === 0) {
-      setData16(this._u16, this._miss(address, true, 'store16') / 2, value);
+      const at = this._miss(address, true, 'store16');
+      setData16(this._views.u16, at / 2, value);
     } else {
       this._storeAcross(address, 2, 'store16', value);
     }
@@ -137,7 +142,7 @@ export class Accessor {
 
   /** Signed 32 bits. */
   load32(address: number): number {
-    if (typeof address !== 'number') notANumber(address, 'address');
+    if (typeof address !== 'number') notANumber(address, 'address', 'load32');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -146,13 +151,16 @@ export class Accessor {
     ) {
       return data32(this._i32, (this._frames[slot] as number) + ((low & 4095) >> 2));
     }
-    if ((low & 3) === 0) return data32(this._i32, this._miss(address, false, 'load32') / 4);
+    if ((low & 3) === 0) {
+      const at = this._miss(address, false, 'load32');
+      return data32(this._views.i32, at / 4);
+    }
     return this._slowRead(address, 4, 'load32').getInt32(this._at, LITTLE);
   }
 
   store32(address: number, value: number): void {
-    if (typeof address !== 'number') notANumber(address, 'address');
-    if (typeof value !== 'number') notANumber(value, 'value');
+    if (typeof address !== 'number') notANumber(address, 'address', 'store32');
+    if (typeof value !== 'number') notANumber(value, 'value', 'store32');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -161,7 +169,8 @@ export class Accessor {
     ) {
       setData32(this._i32, (this._frames[slot] as number) + ((low & 4095) >> 2), value);
     } else if ((low & 3) === 0) {
-      setData32(this._i32, this._miss(address, true, 'store32') / 4, value);
+      const at = this._miss(address, true, 'store32');
+      setData32(this._views.i32, at / 4, value);
     } else {
       this._storeAcross(address, 4, 'store32', value);
     }
@@ -169,24 +178,37 @@ export class Accessor {
 
   /** Unsigned 32 bits. */
   loadU32(address: number): number {
-    return this.load32(address) >>> 0;
+    if (typeof address !== 'number') notANumber(address, 'address', 'loadU32');
+    const low = address | 0;
+    const slot = (low >>> 12) & TLB_MASK;
+    if (
+      this._readTags[slot] === address - (low & 4092) &&
+      peekRacy(this._words, this._generation, POLL) === this._view.generation
+    ) {
+      return data32(this._i32, (this._frames[slot] as number) + ((low & 4095) >> 2)) >>> 0;
+    }
+    if ((low & 3) === 0) {
+      const at = this._miss(address, false, 'loadU32');
+      return data32(this._views.i32, at / 4) >>> 0;
+    }
+    return this._slowRead(address, 4, 'loadU32').getUint32(this._at, LITTLE);
   }
 
   /** Signed 64 bits, as two 32-bit halves: not one atomic access. */
   loadI64(address: number): bigint {
-    if (typeof address !== 'number') notANumber(address, 'address');
+    if (typeof address !== 'number') notANumber(address, 'address', 'loadI64');
     return this._slowRead(address, 8, 'loadI64').getBigInt64(this._at, LITTLE);
   }
 
   storeI64(address: number, value: bigint): void {
-    if (typeof address !== 'number') notANumber(address, 'address');
+    if (typeof address !== 'number') notANumber(address, 'address', 'storeI64');
     if (typeof value !== 'bigint') throw new VmError('EINVAL', 'storeI64', 'the value must be a bigint');
     this._scratch.setBigInt64(0, value, LITTLE);
     this._writeScratch(address, 8, 'storeI64');
   }
 
   loadF32(address: number): number {
-    if (typeof address !== 'number') notANumber(address, 'address');
+    if (typeof address !== 'number') notANumber(address, 'address', 'loadF32');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -195,13 +217,16 @@ export class Accessor {
     ) {
       return dataF32(this._f32, (this._frames[slot] as number) + ((low & 4095) >> 2));
     }
-    if ((low & 3) === 0) return dataF32(this._f32, this._miss(address, false, 'loadF32') / 4);
+    if ((low & 3) === 0) {
+      const at = this._miss(address, false, 'loadF32');
+      return dataF32(this._views.f32, at / 4);
+    }
     return this._slowRead(address, 4, 'loadF32').getFloat32(this._at, LITTLE);
   }
 
   storeF32(address: number, value: number): void {
-    if (typeof address !== 'number') notANumber(address, 'address');
-    if (typeof value !== 'number') notANumber(value, 'value');
+    if (typeof address !== 'number') notANumber(address, 'address', 'storeF32');
+    if (typeof value !== 'number') notANumber(value, 'value', 'storeF32');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -210,7 +235,8 @@ export class Accessor {
     ) {
       setDataF32(this._f32, (this._frames[slot] as number) + ((low & 4095) >> 2), value);
     } else if ((low & 3) === 0) {
-      setDataF32(this._f32, this._miss(address, true, 'storeF32') / 4, value);
+      const at = this._miss(address, true, 'storeF32');
+      setDataF32(this._views.f32, at / 4, value);
     } else {
       this._scratch.setFloat32(0, value, LITTLE);
       this._writeScratch(address, 4, 'storeF32');
@@ -218,7 +244,7 @@ export class Accessor {
   }
 
   loadF64(address: number): number {
-    if (typeof address !== 'number') notANumber(address, 'address');
+    if (typeof address !== 'number') notANumber(address, 'address', 'loadF64');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -227,13 +253,16 @@ export class Accessor {
     ) {
       return dataF64(this._f64, ((this._frames[slot] as number) >> 1) + ((low & 4095) >> 3));
     }
-    if ((low & 7) === 0) return dataF64(this._f64, this._miss(address, false, 'loadF64') / 8);
+    if ((low & 7) === 0) {
+      const at = this._miss(address, false, 'loadF64');
+      return dataF64(this._views.f64, at / 8);
+    }
     return this._slowRead(address, 8, 'loadF64').getFloat64(this._at, LITTLE);
   }
 
   storeF64(address: number, value: number): void {
-    if (typeof address !== 'number') notANumber(address, 'address');
-    if (typeof value !== 'number') notANumber(value, 'value');
+    if (typeof address !== 'number') notANumber(address, 'address', 'storeF64');
+    if (typeof value !== 'number') notANumber(value, 'value', 'storeF64');
     const low = address | 0;
     const slot = (low >>> 12) & TLB_MASK;
     if (
@@ -242,7 +271,8 @@ export class Accessor {
     ) {
       setDataF64(this._f64, ((this._frames[slot] as number) >> 1) + ((low & 4095) >> 3), value);
     } else if ((low & 7) === 0) {
-      setDataF64(this._f64, this._miss(address, true, 'storeF64') / 8, value);
+      const at = this._miss(address, true, 'storeF64');
+      setDataF64(this._views.f64, at / 8, value);
     } else {
       this._scratch.setFloat64(0, value, LITTLE);
       this._writeScratch(address, 8, 'storeF64');
@@ -253,27 +283,32 @@ export class Accessor {
    * must not see an old translation [C6]. */
 
   atomicLoad32(address: number): number {
-    return load(this._i32, this._word(address, false, 'atomicLoad32'));
+    const at = this._word(address, false, 'atomicLoad32');
+    return load(this._views.i32, at);
   }
   atomicStore32(address: number, value: number): void {
-    if (typeof value !== 'number') notANumber(value, 'value');
-    store(this._i32, this._word(address, true, 'atomicStore32'), value);
+    if (typeof value !== 'number') notANumber(value, 'value', 'atomicStore32');
+    const at = this._word(address, true, 'atomicStore32');
+    store(this._views.i32, at, value);
   }
   /** Compare and swap; returns the value found. */
   cas32(address: number, expected: number, value: number): number {
-    if (typeof expected !== 'number') notANumber(expected, 'expected value');
-    if (typeof value !== 'number') notANumber(value, 'value');
-    return cas(this._i32, this._word(address, true, 'cas32'), expected | 0, value);
+    if (typeof expected !== 'number') notANumber(expected, 'expected value', 'cas32');
+    if (typeof value !== 'number') notANumber(value, 'value', 'cas32');
+    const at = this._word(address, true, 'cas32');
+    return cas(this._views.i32, at, expected | 0, value);
   }
   /** Returns the value before. */
   add32(address: number, delta: number): number {
-    if (typeof delta !== 'number') notANumber(delta, 'value');
-    return add(this._i32, this._word(address, true, 'add32'), delta);
+    if (typeof delta !== 'number') notANumber(delta, 'value', 'add32');
+    const at = this._word(address, true, 'add32');
+    return add(this._views.i32, at, delta);
   }
   /** Returns the value before. */
   exchange32(address: number, value: number): number {
-    if (typeof value !== 'number') notANumber(value, 'value');
-    return exchange(this._i32, this._word(address, true, 'exchange32'), value);
+    if (typeof value !== 'number') notANumber(value, 'value', 'exchange32');
+    const at = this._word(address, true, 'exchange32');
+    return exchange(this._views.i32, at, value);
   }
 
   /* The slow side. */
@@ -291,7 +326,7 @@ export class Accessor {
   }
 
   private _word(address: number, write: boolean, access: string): number {
-    if (typeof address !== 'number') notANumber(address, 'address');
+    if (typeof address !== 'number') notANumber(address, 'address', access);
     this._checkInside(access);
     if ((address & 3) !== 0) throw new VmError('EINVAL', access, 'atomic accesses must be aligned to 4 bytes', address);
     return this._translator.translate(address, write, access) / 4;
@@ -301,11 +336,11 @@ export class Accessor {
     this._checkInside(access);
     if ((address & PAGE_MASK) + size <= PAGE_SIZE) {
       this._at = this._translator.translate(address, false, access);
-      return this._data;
+      return this._views.view;
     }
     this._translator.translatePair(address, size, false, access);
     for (let i = 0; i < size; i++) {
-      this._scratch.setUint8(i, data8(this._u8, this._translated(address + i)));
+      this._scratch.setUint8(i, data8(this._views.u8, this._translated(address + i)));
     }
     this._at = 0;
     return this._scratch;
@@ -316,7 +351,7 @@ export class Accessor {
     this._checkInside(access);
     if ((address & PAGE_MASK) + size > PAGE_SIZE) oops('access', 'a write across pages needs its bytes first');
     this._at = this._translator.translate(address, true, access);
-    return this._data;
+    return this._views.view;
   }
 
   private _storeAcross(address: number, size: 2 | 4, access: string, value: number): void {
@@ -328,11 +363,11 @@ export class Accessor {
     this._checkInside(access);
     if ((address & PAGE_MASK) + size <= PAGE_SIZE) {
       const at = this._translator.translate(address, true, access);
-      for (let i = 0; i < size; i++) setData8(this._u8, at + i, this._scratch.getUint8(i));
+      for (let i = 0; i < size; i++) setData8(this._views.u8, at + i, this._scratch.getUint8(i));
       return;
     }
     this._translator.translatePair(address, size, true, access);
-    for (let i = 0; i < size; i++) setData8(this._u8, this._translated(address + i), this._scratch.getUint8(i));
+    for (let i = 0; i < size; i++) setData8(this._views.u8, this._translated(address + i), this._scratch.getUint8(i));
   }
 
   /** Requires: translated before, with no sleep since. */
@@ -348,6 +383,6 @@ export class Accessor {
 }
 
 /** The checks before it are free: the engine asks the same before it converts. */
-function notANumber(value: unknown, what: string): never {
-  throw new VmError('EINVAL', 'access', `the ${what} must be a number, got ${show(value)}`);
+function notANumber(value: unknown, what: string, access: string): never {
+  throw new VmError('EINVAL', access, `the ${what} must be a number, got ${show(value)}`);
 }

@@ -1,30 +1,28 @@
 /**
- * The public `Space`: one address space as one thread has it open. Layout calls, `run`, and every access as a call of its own.
+ * The public `Space`: a handle of one thread on an address space that it has open. Layout calls, `run`, and every access as a call
+ * of its own.
  */
 import { load, peek, peekF64 } from '#atomics';
 import { CHECKED, DEV } from '#dev';
-import { Accessor } from './accessor.ts';
+import type { Accessor } from './accessor.ts';
 import { byteCount, checkObject, checkProt, mapRequest, pageRange, show } from './arguments.ts';
 import { oops } from './base/assert.ts';
 import type { MmRef, Vpn } from './base/brands.ts';
 import { NONE } from './base/brands.ts';
 import { VmError, WouldBlock } from './base/errors.ts';
 import { PAGE_SIZE, VPN_LIMIT } from './base/limits.ts';
-import { BulkAccess } from './bulk.ts';
-import { designById } from './design/designs.ts';
-import { Faulter } from './fault/faulter.ts';
+import type { BulkAccess } from './bulk.ts';
+import type { SpaceHandle } from './handles.ts';
 import { MappedFile } from './mapped-file.ts';
+import type { OpenSpace, SpaceHost } from './open-space.ts';
 import { MM_MAP_COUNT, MM_MAPPED_PAGES, MM_SEQUENCE } from './paging/mm.layout.ts';
-import { View } from './paging/view.ts';
+import type { View } from './paging/view.ts';
 import { publicCall } from './public-call.ts';
 import type { Kernel } from './space/kernel.ts';
 import { rootOf } from './space/layout.ts';
 import { mapPages } from './space/map.ts';
 import { protectRange } from './space/protect.ts';
 import { unmapPages } from './space/unmap.ts';
-import { H_DESIGN } from './sync/control.layout.ts';
-import { Translator } from './translate.ts';
-import type { FrameViews } from './views.ts';
 import { futexNotify, futexWait } from './virtual-futex.ts';
 import { VM_PROT, VM_SHARED } from './vma/vma.layout.ts';
 
@@ -65,42 +63,29 @@ export interface SpaceCounters {
   readonly residentPages: number;
 }
 
-/** What a Space needs of its machine. */
-export interface SpaceHost {
-  readonly kernel: Kernel;
-  readonly views: FrameViews;
-  readonly shared: boolean;
-  checkOpen(syscall: string): void;
-  spaceClosed(space: Space): void;
-}
-
 export class Space {
   /** Cloneable: post it to a Worker and call `attachSpace` there. */
   readonly handle: SpaceHandle;
+  private readonly _open: OpenSpace;
   private readonly _host: SpaceHost;
   private readonly _k: Kernel;
   private readonly _mm: MmRef;
   private readonly _view: View;
-  private readonly _faulter: Faulter;
-  private readonly _translator: Translator;
   private readonly _accessor: Accessor;
   private readonly _bulk: BulkAccess;
   private _closed = false;
 
   /** Internal: use `machine.createSpace()` or `attachSpace(handle)`. */
-  constructor(host: SpaceHost, handle: SpaceHandle) {
-    const k = host.kernel;
-    const protocol = designById(peek(k.words, H_DESIGN));
-    if (protocol === undefined) oops('machine', 'its design is not in this build');
-    this.handle = handle;
-    this._host = host;
-    this._k = k;
-    this._mm = handle.space as MmRef;
-    this._view = new View(k.cpu, this._mm);
-    this._faulter = new Faulter(k, this._mm, this._view, protocol);
-    this._translator = new Translator(k, this._view, this._faulter);
-    this._accessor = new Accessor(k.words, k.rcu, this._translator, host.views);
-    this._bulk = new BulkAccess(this._translator, host.views);
+  constructor(open: OpenSpace) {
+    this.handle = open.handle;
+    this._open = open;
+    this._host = open.host;
+    this._k = open.host.kernel;
+    this._mm = open.mm;
+    this._view = open.view;
+    this._accessor = open.accessor;
+    this._bulk = open.bulk;
+    open.holders.add(this);
   }
 
   /* Layout. */
@@ -110,9 +95,9 @@ export class Space {
    * (shared and writable, but the file is not), EBADF (no file, or a closed one), EPERM (below the lowest address), EOVERFLOW.
    */
   mmap(options: MmapOptions): number {
-    this._check('mmap');
     checkObject(options, 'options', 'mmap');
-    const { addr = 0, length, prot, flags, file, offset = 0 } = options;
+    const { addr = 0, length, prot, flags, file, offset = 0 } = options; // may run the caller's code: before any look at the space
+    this._check('mmap');
     const mapping = file === undefined ? NONE : this._mappingOf(file);
     const request = mapRequest({ addr, length, prot, flags, offset, mapping: mapping as never });
     return this._outside('mmap', () => mapPages(this._k, this._mm, request)) * PAGE_SIZE;
@@ -202,17 +187,15 @@ export class Space {
     if (typeof fn !== 'function') throw new VmError('EINVAL', 'run', `a function is needed, got ${show(fn)}`);
     const { rcu } = this._k;
     if (DEV && !CHECKED && rcu.depth === 0) rcu.noteStack(new Error('run').stack ?? '');
+    let result: T;
     rcu.enter(this._view);
     try {
-      const result = fn(this._accessor);
-      if (isPromise(result)) {
-        result.then(undefined, () => undefined);
-        throw new VmError('EINVAL', 'run', 'the function returned a promise; sections are synchronous');
-      }
-      return result;
+      result = fn(this._accessor);
     } finally {
       rcu.leave(this._view);
     }
+    refusePromise(result);
+    return result;
   }
 
   load8(address: number): number {
@@ -264,7 +247,12 @@ export class Space {
     }
   }
   loadU32(address: number): number {
-    return this.load32(address) >>> 0;
+    this._enter('loadU32');
+    try {
+      return this._accessor.loadU32(address);
+    } finally {
+      this._leave();
+    }
   }
   loadI64(address: number): bigint {
     this._enter('loadI64');
@@ -315,24 +303,51 @@ export class Space {
     }
   }
   atomicLoad32(address: number): number {
-    return this.run((memory) => memory.atomicLoad32(address));
+    this._enter('atomicLoad32');
+    try {
+      return this._accessor.atomicLoad32(address);
+    } finally {
+      this._leave();
+    }
   }
   atomicStore32(address: number, value: number): void {
-    this.run((memory) => memory.atomicStore32(address, value));
+    this._enter('atomicStore32');
+    try {
+      this._accessor.atomicStore32(address, value);
+    } finally {
+      this._leave();
+    }
   }
   cas32(address: number, expected: number, value: number): number {
-    return this.run((memory) => memory.cas32(address, expected, value));
+    this._enter('cas32');
+    try {
+      return this._accessor.cas32(address, expected, value);
+    } finally {
+      this._leave();
+    }
   }
   add32(address: number, delta: number): number {
-    return this.run((memory) => memory.add32(address, delta));
+    this._enter('add32');
+    try {
+      return this._accessor.add32(address, delta);
+    } finally {
+      this._leave();
+    }
   }
   exchange32(address: number, value: number): number {
-    return this.run((memory) => memory.exchange32(address, value));
+    this._enter('exchange32');
+    try {
+      return this._accessor.exchange32(address, value);
+    } finally {
+      this._leave();
+    }
   }
 
   /**
    * Copies out of the space into `target`. Returns the bytes done: less than asked if a bad address comes in between; throws
-   * (SegmentationFault, BusError: code EFAULT) if it is the first byte.
+   * (SegmentationFault, BusError: code EFAULT) if it is the first byte. What else may end it in the middle (ENOMEM, ETIMEDOUT,
+   * EWOULDBLOCK) is thrown, with the bytes done before it (`done`) and the address it had come to. Throws EINVAL for what is no
+   * Uint8Array, or is detached.
    */
   read(address: number, target: Uint8Array): number {
     this._enter('read');
@@ -353,7 +368,10 @@ export class Space {
     }
   }
 
-  /** Copies within the space; the ranges may overlap. As `read`; with an overlap that forces backward copying, all or EFAULT. */
+  /**
+   * Copies within the space; the ranges may overlap. As `read`; with an overlap that forces backward copying, all or EFAULT, and
+   * `done` of an error counts from the end.
+   */
   copy(target: number, source: number, length: number): number {
     this._enter('copy');
     try {
@@ -383,10 +401,10 @@ export class Space {
     for (let done = 0; ; ) {
       this._enter('populate');
       try {
-        done += this._bulk.prefault(address + done, length - done);
-        return done;
+        return this._bulk.prefault(address, length, done);
       } catch (error) {
         if (!(error instanceof WouldBlock)) throw error;
+        done = error.done ?? done;
       } finally {
         this._leave();
       }
@@ -407,14 +425,14 @@ export class Space {
     timeout: number = Number.POSITIVE_INFINITY,
   ): 'ok' | 'not-equal' | 'timed-out' {
     this._check('wait');
-    const parts = { k: this._k, view: this._view, translator: this._translator, words: this._host.views.i32 };
+    const parts = { k: this._k, view: this._view, translator: this._open.translator, views: this._host.views };
     return this._call('wait', () => futexWait(parts, this._host.shared, address, expected, timeout));
   }
 
   /** FUTEX_WAKE: wakes up to `count` threads that wait on the word, in any space that maps the same shared page. */
   notify(address: number, count: number = Number.POSITIVE_INFINITY): number {
     this._check('notify');
-    const parts = { k: this._k, view: this._view, translator: this._translator, words: this._host.views.i32 };
+    const parts = { k: this._k, view: this._view, translator: this._open.translator, views: this._host.views };
     return this._call('notify', () => futexNotify(parts, address, count));
   }
 
@@ -425,13 +443,18 @@ export class Space {
   }
 
   /**
-   * This thread is done with the space; the last thread to close it tears it down. Idempotent. Throws EDEADLK inside `run`
-   * on the same space.
+   * Closes this handle; the thread's other handles on the space stay open. With the last one the thread is done with the space, and
+   * the last thread to be done tears it down. If `attachSpace` had attached this thread to the machine, its last space takes it
+   * off again: its place is free. Idempotent. Throws EDEADLK for the last handle inside `run` on the same space.
    */
   close(): void {
     if (this._closed) return;
-    if (this._view.sectionDepth > 0) throw new VmError('EDEADLK', 'close', 'the space is closed inside its own run()');
-    this._host.spaceClosed(this);
+    const { holders } = this._open;
+    if (holders.size === 1 && this._view.sectionDepth > 0) {
+      throw new VmError('EDEADLK', 'close', 'the space is closed inside its own run()');
+    }
+    if (holders.size === 1) this._host.spaceClosed(this._open);
+    holders.delete(this);
     this._closed = true;
   }
 
@@ -476,7 +499,7 @@ export class Space {
   }
 
   private _mappingOf(file: MappedFile): number {
-    const mapping = file instanceof MappedFile ? file.mappingFor(this._k) : undefined;
+    const mapping = MappedFile.mappingOf(file, this._k);
     if (mapping === undefined) throw new VmError('EINVAL', 'mmap', 'file must be a MappedFile of this machine');
     return mapping;
   }
@@ -496,17 +519,15 @@ export class Space {
   }
 }
 
-/** What `attachSpace` takes. Survives structured cloning. */
-export interface SpaceHandle {
-  readonly kind: 'vmspace.space';
-  readonly version: number;
-  readonly control: SharedArrayBuffer | ArrayBuffer;
-  readonly frames: SharedArrayBuffer | ArrayBuffer;
-  readonly frameBytes: number;
-  readonly space: number;
-  readonly serial: number;
-}
-
-function isPromise(value: unknown): value is Promise<unknown> {
-  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
+/** Requires: outside of the section, since `then` may be the caller's code. */
+function refusePromise(result: unknown): void {
+  if ((typeof result !== 'object' || result === null) && typeof result !== 'function') return;
+  const { then } = result as { then?: unknown };
+  if (typeof then !== 'function') return;
+  try {
+    Reflect.apply(then, result, [undefined, () => undefined]); // a rejection is nobody's: we say what is wrong
+  } catch {
+    // As little is what it throws.
+  }
+  throw new VmError('EINVAL', 'run', 'the function returned a promise; sections are synchronous');
 }

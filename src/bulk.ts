@@ -1,46 +1,55 @@
 /**
  * Copy helpers. They report what was done: a bad address in the middle ends the copy there, one at the first byte throws. So a
- * caller never mistakes half a copy for a whole one, and nothing was written past the fault.
+ * caller never mistakes half a copy for a whole one, and nothing was written past the fault. Whatever else ends a copy in the
+ * middle is thrown with the bytes done before it.
  */
 import { copyData, fillData, moveData } from '#atomics';
 import { byteCount, show } from './arguments.ts';
-import { BusError, SegmentationFault, VmError } from './base/errors.ts';
+import { BusError, SegmentationFault, seenFrom, VmError } from './base/errors.ts';
 import { PAGE_MASK, PAGE_SIZE } from './base/limits.ts';
+import { plainBytes } from './foreign.ts';
 import type { Translator } from './translate.ts';
 import type { FrameViews } from './views.ts';
 
 export class BulkAccess {
   private readonly _translator: Translator;
-  private readonly _bytes: Uint8Array;
+  private readonly _views: FrameViews;
 
   constructor(translator: Translator, views: FrameViews) {
     this._translator = translator;
-    this._bytes = views.u8;
+    this._views = views;
   }
 
   read(address: number, target: Uint8Array): number {
-    checkBytes(target, 'read');
-    return this._pages(address, target.length, false, 'read', (at, done, size) => {
-      copyData(target, done, this._bytes, at, at + size);
+    const bytes = plainBytes(target, 'read');
+    const { length } = bytes;
+    return this._pages(address, length, false, 'read', (at, done, size) => {
+      checkStillThere(bytes, length, 'read');
+      copyData(bytes, done, this._views.u8, at, at + size);
     });
   }
 
   write(address: number, source: Uint8Array): number {
-    checkBytes(source, 'write');
-    return this._pages(address, source.length, true, 'write', (at, done, size) => {
-      copyData(this._bytes, at, source, done, done + size);
+    const bytes = plainBytes(source, 'write');
+    const { length } = bytes;
+    return this._pages(address, length, true, 'write', (at, done, size) => {
+      checkStillThere(bytes, length, 'write');
+      copyData(this._views.u8, at, bytes, done, done + size);
     });
   }
 
   fill(address: number, length: number, value: number): number {
     byteCount(length, 'length', 'fill');
     if (!Number.isInteger(value)) throw new VmError('EINVAL', 'fill', `${show(value)} is not a byte`);
-    return this._pages(address, length, true, 'fill', (at, _done, size) => fillData(this._bytes, at, at + size, value));
+    return this._pages(address, length, true, 'fill', (at, _done, size) =>
+      fillData(this._views.u8, at, at + size, value),
+    );
   }
 
-  prefault(address: number, length: number): number {
+  /** Goes on behind the first `from` bytes, which count as done. */
+  prefault(address: number, length: number, from: number): number {
     byteCount(length, 'length', 'populate');
-    return this._pages(address, length, false, 'populate', () => undefined);
+    return this._pages(address, length, false, 'populate', () => undefined, from);
   }
 
   copy(target: number, source: number, length: number): number {
@@ -52,18 +61,23 @@ export class BulkAccess {
     try {
       while (done < length) done += this._copyPart(target + done, source + done, length - done);
     } catch (error) {
-      rethrowUnlessPartial(error, done);
+      rethrowUnlessPartial(error, 'copy', target + done, done);
     }
     return done;
   }
 
-  /** Everything is faulted in first: bytes done from the end would tell the caller nothing. */
+  /** Everything is faulted in first: bytes done from the end would tell the caller of a bad address nothing. */
   private _copyBackward(target: number, source: number, length: number): number {
-    this._prefaultAll(target, source, length);
-    for (let left = length; left > 0; ) {
-      const size = Math.min(left, ((target + left - 1) & PAGE_MASK) + 1, ((source + left - 1) & PAGE_MASK) + 1);
-      left -= size;
-      this._copyPart(target + left, source + left, size);
+    let left = length;
+    try {
+      this._prefaultAll(target, source, length);
+      while (left > 0) {
+        const size = Math.min(left, ((target + left - 1) & PAGE_MASK) + 1, ((source + left - 1) & PAGE_MASK) + 1);
+        this._copyPart(target + left - size, source + left - size, size);
+        left -= size;
+      }
+    } catch (error) {
+      throw seenFrom(error, 'copy', target + left, length - left);
     }
     return length;
   }
@@ -86,7 +100,7 @@ export class BulkAccess {
       const serial = rcu.sectionSerial;
       const from = this._translator.translate(source, false, 'copy');
       if (rcu.sectionSerial !== serial) continue; // the second slept: the first is void
-      moveData(this._bytes, to, from, from + size);
+      moveData(this._views.u8, to, from, from + size);
       return size;
     }
   }
@@ -98,9 +112,10 @@ export class BulkAccess {
     write: boolean,
     access: string,
     visit: (at: number, done: number, size: number) => void,
+    from = 0,
   ): number {
     byteCount(address, 'address', access);
-    let done = 0;
+    let done = from;
     try {
       while (done < length) {
         const at = this._translator.translate(address + done, write, access);
@@ -109,17 +124,18 @@ export class BulkAccess {
         done += size;
       }
     } catch (error) {
-      rethrowUnlessPartial(error, done);
+      rethrowUnlessPartial(error, access, address + done, done);
     }
     return done;
   }
 }
 
-function rethrowUnlessPartial(error: unknown, done: number): void {
+function rethrowUnlessPartial(error: unknown, access: string, address: number, done: number): void {
   const fault = error instanceof SegmentationFault || error instanceof BusError;
-  if (!fault || done === 0) throw error;
+  if (!fault || done === 0) throw seenFrom(error, access, address, done);
 }
 
-function checkBytes(bytes: unknown, syscall: string): void {
-  if (!(bytes instanceof Uint8Array)) throw new VmError('EINVAL', syscall, 'the buffer must be a Uint8Array');
+/** A fault may have called a backing, and that may have done anything to the caller's buffer. */
+function checkStillThere(bytes: Uint8Array, length: number, access: string): void {
+  if (bytes.length !== length) throw new VmError('EINVAL', access, 'the buffer was detached or shrunk during the call');
 }

@@ -1,6 +1,6 @@
 /** vmspace: virtual memory for JavaScript threads. Works in any host with SharedArrayBuffer; files come from the other entries. */
 export type { Accessor } from './accessor.ts';
-export type { Mapping, MmapOptions, Space, SpaceCounters, SpaceHandle } from './address-space.ts';
+export type { Mapping, MmapOptions, Space, SpaceCounters } from './address-space.ts';
 export type { Backing, BackingFactory } from './backing/backing.ts';
 export { registerBacking } from './backing/backing.ts';
 export type { ErrnoCode } from './base/errors.ts';
@@ -10,11 +10,11 @@ export type { Census, PoolCensus } from './census.ts';
 export * from './constants.ts';
 export type { DesignName } from './design/designs.ts';
 export { DESIGN_NAMES } from './design/designs.ts';
+export type { MachineHandle, SpaceHandle } from './handles.ts';
 export type {
   FrameMemory,
   Machine,
   MachineCounters,
-  MachineHandle,
   MachineOptions,
   SpaceOptions,
   WatchedWorker,

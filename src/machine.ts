@@ -1,40 +1,42 @@
 /**
  * The public `Machine`: one simulated computer as one thread (a cpu) has it. A thread has one Machine object per machine, whatever
- * number of handles it is given.
+ * number of handles it is given, and a handle of its own (`Space`) for each time that it opens a space.
  */
 import { load, peek } from '#atomics';
 import { lockdepReports } from '#lockdep';
-import { Space, type SpaceHandle } from './address-space.ts';
+import { Space } from './address-space.ts';
 import { byteCount, checkObject, fileSize, show } from './arguments.ts';
 import type { Backing } from './backing/backing.ts';
 import { descriptorText } from './backing/descriptor.ts';
 import type { MappingRef, MmRef } from './base/brands.ts';
 import { VmError } from './base/errors.ts';
 import { MAX_CPUS, PAGE_SIZE } from './base/limits.ts';
-import { allocate, checkControl, type MemoryBuffer, makeControl, makeKernel } from './boot.ts';
+import { allocate, type MemoryBuffer, makeControl, makeKernel } from './boot.ts';
 import { type Census, takeCensus } from './census.ts';
 import { DESIGN_NAMES, type DesignName, designById, designByName } from './design/designs.ts';
+import { isMemory, isSharedMemory, mayShrink, memoryBytes, openMemory } from './foreign.ts';
+import {
+  checkKind,
+  type MachineHandle,
+  machineKey,
+  readMachineHandle,
+  readSpaceHandle,
+  type SpaceHandle,
+} from './handles.ts';
 import { type FileHandle, MappedFile } from './mapped-file.ts';
+import { OpenSpace } from './open-space.ts';
 import { MM_SERIAL } from './paging/mm.layout.ts';
 import { callFailed, checkNoCallback, enterCall, lastCall, publicCall } from './public-call.ts';
 import { reapCpu, reapThread } from './reap.ts';
 import type { Kernel } from './space/kernel.ts';
 import { attachMm, createMm, forEachMm, leaveMm, usesMm } from './space/mm.ts';
-import {
-  C_THREAD,
-  CPUS_USED,
-  cpuSlot,
-  H_DESIGN,
-  H_FRAMES,
-  H_ID_HIGH,
-  H_ID_LOW,
-  H_SHARED,
-  LAYOUT_VERSION,
-} from './sync/control.layout.ts';
+import { C_THREAD, CPUS_USED, cpuSlot, H_DESIGN, H_SHARED, LAYOUT_VERSION } from './sync/control.layout.ts';
 import { attachCpu, detachCpu, readCounter } from './sync/cpu.ts';
 import { giveUp } from './sync/spinlock.ts';
 import { type Counters, type HistogramName, sumCounters, sumHistograms } from './trace/counters.ts';
-import { type FrameViews, frameViews } from './views.ts';
+import { FrameViews } from './views.ts';
+
+export type { MachineHandle } from './handles.ts';
 
 /** A WebAssembly.Memory, without its type: not every consumer's compiler knows it. */
 export interface FrameMemory {
@@ -44,7 +46,8 @@ export interface FrameMemory {
 export interface MachineOptions {
   /**
    * Frames: a number of bytes (256 KiB to 4 GiB, rounded down to pages), or a WebAssembly.Memory whose bytes become the frames, so
-   * that wasm code reaches them; shared unless `shared` is false.
+   * that wasm code reaches them; shared unless `shared` is false. It may grow; the machine keeps the size that it had. Where it is
+   * not shared, growing moves it, so that every access must look: some 80 ns each, in `run` too.
    */
   readonly memory: number | FrameMemory;
   /** False: one thread over an ArrayBuffer, no cross-origin isolation needed. Default true. */
@@ -55,15 +58,6 @@ export interface MachineOptions {
   readonly stallTimeout?: number | undefined;
   /** Milliseconds after which waiting for another thread's read of a page is an ETIMEDOUT. Default 60,000. */
   readonly ioTimeout?: number | undefined;
-}
-
-/** What `attachMachine` takes. Survives structured cloning. */
-export interface MachineHandle {
-  readonly kind: 'vmspace.machine';
-  readonly version: number;
-  readonly control: MemoryBuffer;
-  readonly frames: MemoryBuffer;
-  readonly frameBytes: number;
 }
 
 /** What `watch` needs of a Worker of node:worker_threads. */
@@ -86,6 +80,10 @@ const REAP_RETRY_MS = 50;
 const DEFAULT_STALL_MS = 10_000;
 const DEFAULT_IO_MS = 60_000;
 const machines = new Map<string, Machine>();
+/** By their control memory, machines whose frames lie in memory that may move: where it is now. */
+const moving = new WeakMap<MemoryBuffer, () => MemoryBuffer>();
+/** Of each space that this thread has opened. */
+const machineBehind = new WeakMap<object, Machine>();
 /** The host's number for the calling thread: worker_threads' threadId in Node, 0 elsewhere. No import: browsers have none. */
 function threadNumber(): number {
   const host = (globalThis as { process?: { getBuiltinModule?: (name: string) => unknown } }).process;
@@ -104,8 +102,10 @@ export class Machine {
   readonly kernel: Kernel;
   /** Internal. */
   readonly views: FrameViews;
+  /** Internal: `attachSpace` has attached this thread, and nobody has asked for the machine: it is left with the last space. */
+  forSpacesOnly = false;
   readonly #key: string;
-  readonly #spaces = new Map<number, Space>();
+  readonly #spaces = new Map<number, OpenSpace>();
   readonly #files = new Map<number, Set<MappedFile>>();
   readonly #deadThreads = new Set<number>();
   #closed = false;
@@ -117,13 +117,23 @@ export class Machine {
     const design = designById(peek(words, H_DESIGN));
     if (design === undefined)
       throw new VmError('EPROTO', 'attach', 'this build does not have the design of the machine');
+    const current = moving.get(handle.control);
     this.#key = key;
-    this.handle = handle;
+    this.handle = following(handle, current);
     this.memory = handle.frameBytes;
     this.design = design.name as DesignName;
     this.shared = peek(words, H_SHARED) === 1;
-    this.views = frameViews(handle.frames, handle.frameBytes);
-    this.kernel = makeKernel(attachCpu(words, floats, threadNumber()), this.views.u8);
+    const views = new FrameViews(handle.frames, handle.frameBytes, current);
+    this.views = views;
+    this.kernel = makeKernel(attachCpu(words, floats, threadNumber()), views.u8);
+    const { frames } = this.kernel;
+    if (views.mayMove) {
+      frames.follow = () => {
+        const moved = views.follow();
+        frames.bytes = views.u8;
+        return moved;
+      };
+    }
   }
 
   /** Number of this thread's cpu. */
@@ -139,29 +149,31 @@ export class Machine {
 
   /** A new, empty address space, open in this thread. Throws EAGAIN (64 spaces at most), ENOMEM. */
   createSpace(options: SpaceOptions = {}): Space {
-    this.checkOpen('createSpace');
     checkObject(options, 'options', 'createSpace');
-    const limit = options.limit === undefined ? 0 : byteCount(options.limit, 'limit', 'createSpace');
-    if (options.limit !== undefined && limit < PAGE_SIZE) {
+    const { limit } = options;
+    if (limit !== undefined && byteCount(limit, 'limit', 'createSpace') < PAGE_SIZE) {
       throw new VmError('EINVAL', 'createSpace', 'the limit must be at least a page');
     }
-    return publicCall(this.kernel, 'createSpace', () =>
-      this.#open(createMm(this.kernel, Math.floor(limit / PAGE_SIZE))),
-    );
+    this.checkOpen('createSpace');
+    const pages = Math.floor((limit ?? 0) / PAGE_SIZE);
+    return publicCall(this.kernel, 'createSpace', () => this.#open(createMm(this.kernel, pages)));
   }
 
-  /** Opens another thread's space. Throws ESTALE when it is gone, EINVAL for another machine's. */
+  /**
+   * Opens a space by its handle, another thread's or this one's: a `Space` of its own each time, each to be closed. Throws ESTALE
+   * when the space is gone, EINVAL for another machine's.
+   */
   attachSpace(handle: SpaceHandle): Space {
+    const { control, space, serial } = readSpaceHandle(handle);
     this.checkOpen('attachSpace');
-    checkHandle(handle, 'vmspace.space', 'attachSpace');
-    if (machineKey(new Int32Array(handle.control)) !== this.#key) {
+    if (machineKey(new Int32Array(control)) !== this.#key) {
       throw new VmError('EINVAL', 'attachSpace', 'the handle belongs to another machine');
     }
-    byteCount(handle.space, 'the record of the space', 'attachSpace');
-    const known = this.#spaces.get(handle.space);
-    if (known !== undefined && known.handle.serial === handle.serial) return known;
-    publicCall(this.kernel, 'attachSpace', () => attachMm(this.kernel, handle.space as MmRef, handle.serial));
-    return this.#open(handle.space as MmRef);
+    byteCount(space, 'the record of the space', 'attachSpace');
+    const known = this.#spaces.get(space);
+    if (known !== undefined && known.handle.serial === serial) return this.#handleOn(known);
+    publicCall(this.kernel, 'attachSpace', () => attachMm(this.kernel, space as MmRef, serial));
+    return this.#open(space as MmRef);
   }
 
   #open(mm: MmRef): Space {
@@ -176,26 +188,40 @@ export class Machine {
       space: mm,
       serial,
     };
-    const space = new Space(this, handle);
-    this.#spaces.set(mm, space);
+    const open = new OpenSpace(this, following(handle, moving.get(control)));
+    this.#spaces.set(mm, open);
+    return this.#handleOn(open);
+  }
+
+  #handleOn(open: OpenSpace): Space {
+    const space = new Space(open);
+    machineBehind.set(space, this);
     return space;
   }
 
-  /** Internal: this thread's only handle on the space was closed. */
-  spaceClosed(space: Space): void {
-    const mm = space.handle.space;
-    const { rcu, cpu } = this.kernel;
-    if (!cpu.poisoned) enterCall(this.kernel, 'close');
-    if (this.#spaces.get(mm) === space) this.#spaces.delete(mm);
-    if (cpu.poisoned) return; // nobody works on with wrong memory
+  /** Internal: the last of this thread's handles on the space was closed. */
+  spaceClosed(open: OpenSpace): void {
+    const { mm } = open;
+    const { rcu, cpu, files } = this.kernel;
+    if (!cpu.poisoned) enterCall(this.kernel, 'close'); // nobody works on with wrong memory
+    if (this.#spaces.get(mm) === open) this.#spaces.delete(mm);
     try {
-      rcu.outside(() => leaveMm(this.kernel, mm as MmRef, cpu.id));
-      rcu.freeRetired(cpu.id);
-      this.kernel.files.sweepLocal('closed');
+      if (!cpu.poisoned) {
+        rcu.outside(() => leaveMm(this.kernel, mm, cpu.id));
+        // Also what threads that have left could not free while somebody was in a section: their places are taken until then.
+        rcu.freeAllRetired();
+        files.sweepLocal('closed');
+      }
     } catch (error) {
       callFailed(this.kernel, error);
       if (!(error instanceof VmError) || error.code !== 'ETIMEDOUT') throw error; // else it is closed later, by us or whoever reaps
     }
+    this.leaveIfUnused();
+  }
+
+  /** Internal. A thread in a section or in a callback of ours has a space open. */
+  leaveIfUnused(): void {
+    if (this.forSpacesOnly && this.#spaces.size === 0) this.close();
   }
 
   /* Files. */
@@ -219,14 +245,13 @@ export class Machine {
 
   /** Opens another thread's file. Throws ESTALE when it is gone, EINVAL for another machine's, EPROTO. */
   attachFile(handle: FileHandle, own?: Backing): MappedFile {
+    checkObject(handle, 'the handle', 'attachFile');
+    const { kind, version, machine, file, serial } = handle;
     this.checkOpen('attachFile');
-    checkKind(handle, 'vmspace.file', 'attachFile');
-    if (handle.machine !== this.#key) {
-      throw new VmError('EINVAL', 'attachFile', 'the handle belongs to another machine');
-    }
-    byteCount(handle.file, 'the record of the file', 'attachFile');
-    const mapping = handle.file as MappingRef;
-    publicCall(this.kernel, 'attachFile', () => this.kernel.files.open(mapping, handle.serial));
+    checkKind(kind, version, 'vmspace.file', 'attachFile');
+    if (machine !== this.#key) throw new VmError('EINVAL', 'attachFile', 'the handle belongs to another machine');
+    const mapping = byteCount(file, 'the record of the file', 'attachFile') as MappingRef;
+    publicCall(this.kernel, 'attachFile', () => this.kernel.files.open(mapping, serial));
     if (own !== undefined) this.kernel.rcu.outside(() => this.kernel.files.adopt(mapping, own));
     return this.#opened(mapping);
   }
@@ -365,7 +390,10 @@ export class Machine {
 
   /* Life. */
 
-  /** This thread leaves the machine: its spaces and files are closed. Idempotent. Throws EDEADLK inside `run`. */
+  /**
+   * This thread leaves the machine: all its spaces and files are closed, whoever in it has opened them. Idempotent. Throws EDEADLK
+   * inside `run`.
+   */
   close(): void {
     if (this.#closed) return;
     const { kernel } = this;
@@ -376,7 +404,7 @@ export class Machine {
     this.#closed = true; // first: the backings that are closed now are users' code
     machines.delete(this.#key);
     for (const files of this.#files.values()) for (const file of files) file.machineClosed();
-    for (const space of this.#spaces.values()) space.machineClosed();
+    for (const { holders } of this.#spaces.values()) for (const space of holders) space.machineClosed();
     kernel.files.sweepLocal('all');
     if (!kernel.cpu.poisoned) lastCall(kernel, () => detachKernel(kernel));
   }
@@ -393,7 +421,8 @@ export function createMachine(options: MachineOptions): Machine {
   if (typeof options !== 'object' || options === null) {
     throw new VmError('EINVAL', 'createMachine', 'options must be an object with memory');
   }
-  const { shared = true, stallTimeout = DEFAULT_STALL_MS, ioTimeout = DEFAULT_IO_MS, design: name = 'rcu' } = options;
+  const { memory, shared = true, design: name = 'rcu' } = options;
+  const { stallTimeout = DEFAULT_STALL_MS, ioTimeout = DEFAULT_IO_MS } = options;
   const design = designByName(name);
   if (design === undefined) {
     throw new VmError('EINVAL', 'createMachine', `design must be one of ${DESIGN_NAMES.join(', ')}, got ${show(name)}`);
@@ -401,39 +430,65 @@ export function createMachine(options: MachineOptions): Machine {
   if (typeof shared !== 'boolean') throw new VmError('EINVAL', 'createMachine', 'shared must be true or false');
   checkMilliseconds(stallTimeout, 'stallTimeout');
   checkMilliseconds(ioTimeout, 'ioTimeout');
-  const wanted = frameBuffer(options.memory, shared);
+  const wanted = wantedFrames(memory, shared);
   const frameBytes = Math.floor(wanted.bytes / PAGE_SIZE) * PAGE_SIZE;
   const control = makeControl(frameBytes / PAGE_SIZE, shared, design, { stallTimeout, ioTimeout });
   const frames = wanted.buffer ?? allocate(frameBytes, shared);
+  if (wanted.current !== undefined) moving.set(control, wanted.current);
   if (wanted.buffer !== undefined) new Uint8Array(frames, 0, PAGE_SIZE).fill(0); // frame 0 is the zero page
   return attachMachine({ kind: 'vmspace.machine', version: LAYOUT_VERSION, control, frames, frameBytes });
 }
 
-/** Attaches this thread to a machine; a second call gives the same object. Throws EINVAL, EPROTO (another version), EAGAIN. */
+/**
+ * Attaches this thread to a machine, until `machine.close()`. A thread has one Machine object per machine: a second call gives the
+ * same one, and its `close` is for the whole thread. So of several parts of a program in one thread one alone asks for the machine
+ * and closes it; the others open spaces with `attachSpace`, each its own. Throws EINVAL, EPROTO (another version), EAGAIN.
+ */
 export function attachMachine(handle: MachineHandle): Machine {
-  checkHandle(handle, 'vmspace.machine', 'attachMachine');
-  checkFrames(handle);
-  const words = new Int32Array(handle.control);
-  const key = machineKey(words);
+  const read = readMachineHandle(handle);
+  return asked(machineFor(machineKey(new Int32Array(read.control)), read));
+}
+
+/**
+ * Opens a space by its handle: a `Space` of its own at each call, each to be closed. Attaches this thread to the machine if need be,
+ * and `close` of the last space opened takes it off again, unless somebody in this thread has asked for the machine itself
+ * (`createMachine`, `attachMachine`, `machineOf`): then `machine.close()` does. Throws ESTALE when the space is gone, EINVAL,
+ * EPROTO (another version), EAGAIN (64 threads at most).
+ */
+export function attachSpace(handle: SpaceHandle): Space {
+  const read = readSpaceHandle(handle);
+  const { version, control, frames, frameBytes } = read;
+  const key = machineKey(new Int32Array(control));
+  const known = machines.get(key);
+  const machine = known ?? machineFor(key, { kind: 'vmspace.machine', version, control, frames, frameBytes });
+  if (known === undefined) machine.forSpacesOnly = true;
+  try {
+    return machine.attachSpace(read);
+  } catch (error) {
+    machine.leaveIfUnused();
+    throw error;
+  }
+}
+
+/** The machine of a space that this thread has opened. Who asks for it closes it: see `attachMachine`. */
+export function machineOf(space: Space): Machine {
+  const machine = machineBehind.get(space);
+  if (machine === undefined) throw new VmError('EINVAL', 'machineOf', 'not a space');
+  if (machine.closed) throw new VmError('EBADF', 'machineOf', 'this thread has closed the machine');
+  return asked(machine);
+}
+
+function asked(machine: Machine): Machine {
+  machine.forSpacesOnly = false;
+  return machine;
+}
+
+/** Requires: a handle of our own, checked. */
+function machineFor(key: string, handle: MachineHandle): Machine {
   const known = machines.get(key);
   if (known !== undefined) return known;
   const machine = new Machine(handle, key);
   machines.set(key, machine);
-  return machine;
-}
-
-/** Attaches this thread to the machine of a space, and opens the space. */
-export function attachSpace(handle: SpaceHandle): Space {
-  checkHandle(handle, 'vmspace.space', 'attachSpace');
-  const { version, control, frames, frameBytes } = handle;
-  return attachMachine({ kind: 'vmspace.machine', version, control, frames, frameBytes }).attachSpace(handle);
-}
-
-/** The machine of a space that is open in this thread. */
-export function machineOf(space: Space): Machine {
-  if (!(space instanceof Space)) throw new VmError('EINVAL', 'machineOf', 'not a space');
-  const machine = machines.get(machineKey(new Int32Array(space.handle.control)));
-  if (machine === undefined) throw new VmError('EBADF', 'machineOf', 'this thread has closed the machine');
   return machine;
 }
 
@@ -442,50 +497,36 @@ function checkMilliseconds(value: unknown, what: string): void {
   throw new VmError('EINVAL', 'createMachine', `${what} must be a whole number of milliseconds, 1 at least`);
 }
 
-function frameBuffer(memory: unknown, shared: boolean): { bytes: number; buffer: MemoryBuffer | undefined } {
-  if (typeof memory === 'number') return { bytes: byteCount(memory, 'memory', 'createMachine'), buffer: undefined };
-  const buffer = (memory as { buffer?: unknown } | null)?.buffer;
+/** What the caller's `memory` is; `current` for memory that may move or go. */
+interface WantedFrames {
+  readonly bytes: number;
+  readonly buffer: MemoryBuffer | undefined;
+  readonly current: (() => MemoryBuffer) | undefined;
+}
+
+function wantedFrames(memory: unknown, shared: boolean): WantedFrames {
+  if (typeof memory === 'number') {
+    return { bytes: byteCount(memory, 'memory', 'createMachine'), buffer: undefined, current: undefined };
+  }
+  const { buffer, current } = openMemory(memory);
   if (!isMemory(buffer)) {
     throw new VmError('EINVAL', 'createMachine', 'memory must be a number of bytes or a WebAssembly.Memory');
   }
-  const isShared = !(buffer instanceof ArrayBuffer);
+  const isShared = isSharedMemory(buffer);
   if (isShared !== shared) {
     throw new VmError('EINVAL', 'createMachine', `the WebAssembly.Memory is ${isShared ? '' : 'not '}shared`);
   }
-  return { bytes: buffer.byteLength, buffer };
+  if (mayShrink(buffer)) throw new VmError('EINVAL', 'createMachine', 'frames cannot lie in memory that may shrink');
+  return { bytes: memoryBytes(buffer), buffer, current: isShared ? undefined : current };
 }
 
-function checkKind(handle: { kind: string; version: number }, kind: string, syscall: string): void {
-  if (typeof handle !== 'object' || handle === null || handle.kind !== kind) {
-    throw new VmError('EINVAL', syscall, `not a ${kind} handle`);
-  }
-  if (handle.version !== LAYOUT_VERSION) {
-    const both = `layout version ${show(handle.version)}, this build has ${LAYOUT_VERSION}`;
-    throw new VmError('EPROTO', syscall, `the handle was made by another version of vmspace: ${both}`);
-  }
-}
-
-function checkHandle(handle: { kind: string; version: number; control: unknown }, kind: string, syscall: string): void {
-  checkKind(handle, kind, syscall);
-  if (!isMemory(handle.control) || handle.control.byteLength % 4 !== 0) {
-    throw new VmError('EPROTO', syscall, 'the handle does not hold a machine');
-  }
-  checkControl(new Int32Array(handle.control));
-}
-
-function checkFrames({ control, frames, frameBytes }: MachineHandle): void {
-  const whole = frameBytes === peek(new Int32Array(control), H_FRAMES) * PAGE_SIZE;
-  if (whole && isMemory(frames) && frames.byteLength >= frameBytes) return;
-  throw new VmError('EPROTO', 'attachMachine', 'the handle does not hold the frames of its machine');
-}
-
-function isMemory(value: unknown): value is MemoryBuffer {
-  if (typeof SharedArrayBuffer !== 'undefined' && value instanceof SharedArrayBuffer) return true;
-  return value instanceof ArrayBuffer;
-}
-
-function machineKey(words: Int32Array): string {
-  return `${peek(words, H_ID_LOW)}:${peek(words, H_ID_HIGH)}`;
+/** Who looks at the handle after the memory has moved finds the buffer that it has then. */
+function following<T extends { readonly frames: MemoryBuffer }>(
+  handle: T,
+  current: (() => MemoryBuffer) | undefined,
+): T {
+  if (current === undefined) return handle;
+  return Object.defineProperty({ ...handle }, 'frames', { get: current, enumerable: true });
 }
 
 /** Gives everything back. Can be begun again when it was cut short. */

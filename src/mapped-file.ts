@@ -67,10 +67,13 @@ export class MappedFile {
     this.#closed = true;
   }
 
-  /** Internal: the record, if the file belongs to this machine. Throws EBADF when it is closed. */
-  mappingFor(k: Kernel): MappingRef | undefined {
-    if (k !== this.#k) return undefined;
-    if (this.#closed) throw new VmError('EBADF', 'mmap', 'the file is closed');
-    return this.#mapping;
+  /**
+   * Internal: the record of `file`, if it is a file of this machine; undefined for anything else. No method of the object is called.
+   * Throws EBADF when it is closed.
+   */
+  static mappingOf(file: unknown, k: Kernel): MappingRef | undefined {
+    if (typeof file !== 'object' || file === null || !(#k in file) || file.#k !== k) return undefined;
+    if (file.#closed) throw new VmError('EBADF', 'mmap', 'the file is closed');
+    return file.#mapping;
   }
 }

@@ -6,7 +6,7 @@ import { cas, load } from '#atomics';
 import { show } from './arguments.ts';
 import type { Vpn } from './base/brands.ts';
 import { NONE } from './base/brands.ts';
-import { SegmentationFault, VmError } from './base/errors.ts';
+import { SegmentationFault, seenFrom, VmError } from './base/errors.ts';
 import { ADDRESS_LIMIT, PAGE_MASK, PAGE_SIZE } from './base/limits.ts';
 import { TLB_MASK } from './base/tunables.ts';
 import type { Faulter } from './fault/faulter.ts';
@@ -41,6 +41,7 @@ export class Translator {
    */
   translate(address: number, write: boolean, access: string): number {
     checkAddress(address, access);
+    if (this._tlb.blind) this._follow(address, access);
     this._poll();
     const vpn = Math.floor(address / PAGE_SIZE) as Vpn;
     if (!this._hits(vpn, write) && !this._walk(vpn, write)) {
@@ -65,12 +66,20 @@ export class Translator {
     throw new VmError('EAGAIN', access, 'both pages of the access could not be had at the same time', address);
   }
 
+  private _follow(address: number, access: string): void {
+    try {
+      this.k.frames.follow();
+    } catch (error) {
+      throw seenFrom(error, access, address);
+    }
+  }
+
   private _fault(vpn: Vpn, write: boolean, address: number, access: string): void {
     enterCall(this.k, access);
     try {
       this._faulter.fault(vpn, write, address, access);
     } catch (error) {
-      throw callFailed(this.k, error);
+      throw seenFrom(callFailed(this.k, error), access, address);
     }
     callDone(this.k);
   }

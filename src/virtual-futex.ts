@@ -3,7 +3,7 @@ import { load } from '#atomics';
 import { show } from './arguments.ts';
 import type { MappingRef, Vpn } from './base/brands.ts';
 import { NONE } from './base/brands.ts';
-import { SegmentationFault, VmError } from './base/errors.ts';
+import { SegmentationFault, seenFrom, VmError } from './base/errors.ts';
 import { PAGE_SIZE } from './base/limits.ts';
 import { MM_SERIAL } from './paging/mm.layout.ts';
 import type { View } from './paging/view.ts';
@@ -11,14 +11,14 @@ import type { Kernel } from './space/kernel.ts';
 import { rootOf } from './space/layout.ts';
 import { checkMayWait, type FutexKey, futexEnqueue, futexSleep, futexWake } from './sync/futex.ts';
 import type { Translator } from './translate.ts';
+import type { FrameViews } from './views.ts';
 import { VM_SHARED } from './vma/vma.layout.ts';
 
 export interface FutexParts {
   readonly k: Kernel;
   readonly view: View;
   readonly translator: Translator;
-  /** The frames. */
-  readonly words: Int32Array;
+  readonly views: FrameViews;
 }
 
 export function futexWait(
@@ -41,6 +41,8 @@ export function futexWait(
     const queued = enqueue(parts, shared, address, expected | 0);
     if (!queued) return 'not-equal';
     return k.rcu.outside(() => futexSleep(k.cpu, timeout));
+  } catch (error) {
+    throw seenFrom(error, 'wait', address);
   } finally {
     k.rcu.leave(view);
   }
@@ -55,6 +57,8 @@ export function futexNotify({ k, view, translator }: FutexParts, address: number
   try {
     translator.translate(address, false, 'notify');
     return futexWake(k.cpu, keyOf(k, view, address, 'notify'), count);
+  } catch (error) {
+    throw seenFrom(error, 'notify', address);
   } finally {
     k.rcu.leave(view);
   }
@@ -65,7 +69,7 @@ export function futexNotify({ k, view, translator }: FutexParts, address: number
  * been replaced, a write to the new one may have been notified already.
  */
 function enqueue(
-  { k, view, translator, words }: FutexParts,
+  { k, view, translator, views }: FutexParts,
   shared: boolean,
   address: number,
   expected: number,
@@ -76,7 +80,7 @@ function enqueue(
     let stale = false;
     const queued = futexEnqueue(k.cpu, key, () => {
       stale = load(k.words, view.generationIndex) !== view.generation;
-      if (stale || load(words, at) !== expected) return false;
+      if (stale || load(views.i32, at) !== expected) return false;
       checkMayWait(k.cpu, shared); // before the slot says that we wait: nobody would take that back
       return true;
     });

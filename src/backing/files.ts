@@ -293,6 +293,7 @@ export class Files {
   /** The page, locked and read; or the page, not locked, of somebody who was first. */
   private _readNew(mapping: MappingRef, index: number): { page: PageRef; inserted: boolean } {
     const backing = this._backingOf(mapping);
+    this._frames.follow(); // it may just have been made, by code of the user's
     const first = this._insertLocked(mapping, index, this._reclaim.obtainFrame());
     if (!first.inserted) return first;
     const pages = [first.page];
@@ -365,6 +366,7 @@ export class Files {
     doingIo(this._cpu, 'a read of a file');
     this._cpu.count(COUNTER['io.reads']);
     const got: unknown = this._callback(() => backing.read(position, targets));
+    if (this._frames.follow()) throw new VmError('EIO', 'read', 'the memory of the machine has moved during the read');
     checkAnswer(got, position, expected, asked);
     pages.forEach((page, i) => {
       const valid = expected - i * PAGE_SIZE;

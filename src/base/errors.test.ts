@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { assertRule, oops } from './assert.ts';
-import { BusError, Oops, SegmentationFault, VmError, WouldBlock } from './errors.ts';
+import { BusError, Oops, SegmentationFault, seenFrom, VmError, WouldBlock } from './errors.ts';
 
 describe('errors', () => {
   test('have the fields that callers tell them apart by', () => {
@@ -26,6 +26,28 @@ describe('errors', () => {
     const error = new WouldBlock('fault', 'a page', 8);
     expect(error).toMatchObject({ name: 'WouldBlock', code: 'EWOULDBLOCK', address: 8 });
     expect(error.message).toContain('a page');
+  });
+
+  test('are shown to the caller of the public call, of their own kind, with the first one as the cause', () => {
+    const inner = new VmError('ENOMEM', 'fault', 'no frame is free');
+    const seen = seenFrom(inner, 'fill', 8192, 4096) as VmError;
+    expect(seen).toMatchObject({ code: 'ENOMEM', syscall: 'fill', address: 8192, done: 4096, cause: inner });
+    expect(seen.message).toBe('ENOMEM: no frame is free, fill 0x2000 after 4096 bytes');
+    expect(seenFrom(seen, 'fill', 8192, 4096)).toBe(seen);
+    expect((seenFrom(seen, 'populate', 0, 8192) as VmError).cause).toBe(inner);
+    const blocked = seenFrom(new WouldBlock('lock', 'mmap_lock'), 'load8', 16);
+    expect(blocked).toBeInstanceOf(WouldBlock);
+    expect(blocked).toMatchObject({ syscall: 'load8', address: 16, what: 'mmap_lock', done: undefined });
+    const disk = new Error('disk');
+    const bus = seenFrom(new BusError('read', 4096, 'unread', disk), 'read', 0, 0) as BusError;
+    expect(bus).toBeInstanceOf(BusError);
+    expect(bus).toMatchObject({ address: 4096, cause: disk, done: 0 });
+    expect(bus.message).toBe('EFAULT: bus error (BUS_ADRERR), unread, read 0x1000');
+    const segv = seenFrom(new SegmentationFault('SEGV_ACCERR', 'write', 4096), 'write', 0, 0);
+    expect(segv).toMatchObject({ name: 'SegmentationFault', reason: 'SEGV_ACCERR', address: 4096, done: 0 });
+    for (const other of [new Oops('I1', 'x'), undefined, new Error('disk')]) {
+      expect(seenFrom(other, 'load8', 0)).toBe(other);
+    }
   });
 
   test('of ours are no VmErrors: a broken rule is nobody’s errno', () => {

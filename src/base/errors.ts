@@ -27,18 +27,29 @@ export type ErrnoCode =
   | 'ETIMEDOUT'
   | 'EWOULDBLOCK';
 
-/** A failed call. `code` is the errno name, `syscall` the public method, `address` the byte address concerned, if any. */
+/**
+ * A failed call. `code` is the errno name, `syscall` the public method, `address` the byte address concerned, if any. A bulk call
+ * that ends in the middle has changed something: `done` says how much.
+ */
 export class VmError extends Error {
   readonly code: ErrnoCode;
   readonly syscall: string;
   readonly address: number | undefined;
+  /** Of `read`, `write`, `copy`, `fill` and `populate`: the bytes done before it. Undefined for calls that do all or nothing. */
+  readonly done: number | undefined;
+  /** What went wrong: the message without code, call and address. */
+  readonly detail: string;
 
-  constructor(code: ErrnoCode, syscall: string, detail: string, address?: number) {
-    super(`${code}: ${detail}, ${syscall}${address === undefined ? '' : ` 0x${address.toString(16)}`}`);
+  constructor(code: ErrnoCode, syscall: string, detail: string, address?: number, done?: number) {
+    const at = address === undefined ? '' : ` 0x${address.toString(16)}`;
+    const after = done === undefined || done === 0 ? '' : ` after ${done} bytes`;
+    super(`${code}: ${detail}, ${syscall}${at}${after}`);
     this.name = 'VmError';
     this.code = code;
     this.syscall = syscall;
     this.address = address;
+    this.done = done;
+    this.detail = detail;
   }
 }
 
@@ -46,32 +57,61 @@ export class VmError extends Error {
 export class SegmentationFault extends VmError {
   readonly reason: 'SEGV_MAPERR' | 'SEGV_ACCERR';
 
-  constructor(reason: 'SEGV_MAPERR' | 'SEGV_ACCERR', access: string, address: number) {
+  constructor(reason: 'SEGV_MAPERR' | 'SEGV_ACCERR', access: string, address: number, done?: number) {
     const why = reason === 'SEGV_MAPERR' ? 'address not mapped' : 'protection forbids the access';
-    super('EFAULT', access, `segmentation fault (${reason}), ${why}`, address);
+    super('EFAULT', access, `segmentation fault (${reason}), ${why}`, address, done);
     this.name = 'SegmentationFault';
     this.reason = reason;
   }
 }
 
+const BUS_ERROR = 'bus error (BUS_ADRERR), ';
+
 /** SIGBUS. `BUS_ADRERR`: beyond the end of the file, or the page could not be read (`cause` has the I/O error). */
 export class BusError extends VmError {
   readonly reason: 'BUS_ADRERR';
 
-  constructor(access: string, address: number, detail: string, cause?: unknown) {
-    super('EFAULT', access, `bus error (BUS_ADRERR), ${detail}`, address);
+  constructor(access: string, address: number, detail: string, cause?: unknown, done?: number) {
+    super('EFAULT', access, BUS_ERROR + detail, address, done);
     this.name = 'BusError';
     this.reason = 'BUS_ADRERR';
     if (cause !== undefined) this.cause = cause;
   }
 }
 
-/** The thread must not block (a browser's main thread) and the call would have had to. Nothing has changed. */
+/**
+ * The thread must not block (a browser's main thread) and the call would have had to. Nothing has changed, but for what `done`
+ * says.
+ */
 export class WouldBlock extends VmError {
-  constructor(syscall: string, what: string, address?: number) {
-    super('EWOULDBLOCK', syscall, `this thread must not block, and the call would wait for ${what}`, address);
+  /** What the call would have waited for. */
+  readonly what: string;
+
+  constructor(syscall: string, what: string, address?: number, done?: number) {
+    super('EWOULDBLOCK', syscall, `this thread must not block, and the call would wait for ${what}`, address, done);
     this.name = 'WouldBlock';
+    this.what = what;
   }
+}
+
+/**
+ * An error of an access as the caller of `syscall` is to see it: with the name of that call, the address it had come to, and the
+ * bytes done before. What the inside has thrown is the cause. Anything but a VmError stays what it is.
+ */
+export function seenFrom(error: unknown, syscall: string, address: number, done?: number): unknown {
+  if (!(error instanceof VmError)) return error;
+  if (error.syscall === syscall && error.address !== undefined && error.done === done) return error;
+  const at = error.address ?? address;
+  if (error instanceof SegmentationFault) return new SegmentationFault(error.reason, syscall, at, done);
+  if (error instanceof BusError) {
+    return new BusError(syscall, at, error.detail.slice(BUS_ERROR.length), error.cause, done);
+  }
+  const seen =
+    error instanceof WouldBlock
+      ? new WouldBlock(syscall, error.what, at, done)
+      : new VmError(error.code, syscall, error.detail, at, done);
+  seen.cause = error.cause ?? error;
+  return seen;
 }
 
 /** A broken internal rule. The machine is poisoned: every later call on it throws an `Oops` that names the first one. */

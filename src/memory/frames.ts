@@ -33,7 +33,13 @@ const DEAD_ONLY = 'only frames in the hands of a dead cpu are acted upon: nobody
 const ZEROES: Uint8Array = new Uint8Array(PAGE_SIZE);
 
 export class Frames extends FrameCache {
-  readonly bytes: Uint8Array;
+  /** Another array after each `follow` that says so. */
+  bytes: Uint8Array;
+  /**
+   * For memory that its host may move: brings `bytes` up to date after the caller's code may have run; true if the memory had moved.
+   * Set by the machine.
+   */
+  follow: () => boolean = () => false;
 
   constructor(cpu: Cpu, regions: Regions, bytes: Uint8Array) {
     super(cpu, regions);

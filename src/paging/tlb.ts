@@ -9,15 +9,21 @@ import { TLB_ENTRIES, TLB_MASK } from '../base/tunables.ts';
 const EMPTY = -1;
 
 export class Tlb {
+  /** A blind TLB never matches: every access takes the slow path, which sees whether the machine's memory has moved. */
+  readonly blind: boolean;
   readonly readTags: Float64Array = new Float64Array(TLB_ENTRIES).fill(EMPTY);
   readonly writeTags: Float64Array = new Float64Array(TLB_ENTRIES).fill(EMPTY);
   /** First 32-bit word of the frame. */
   readonly frames: Int32Array = new Int32Array(TLB_ENTRIES);
 
+  constructor(kind: 'seeing' | 'blind' = 'seeing') {
+    this.blind = kind === 'blind';
+  }
+
   /** `writable` only for a PTE that is writable and dirty (I13). */
   fill(vpn: Vpn, pfn: Pfn, writable: boolean): void {
     const slot = vpn & TLB_MASK;
-    const tag = vpn * PAGE_SIZE;
+    const tag = this.blind ? EMPTY : vpn * PAGE_SIZE;
     this.readTags[slot] = tag;
     this.writeTags[slot] = writable ? tag : EMPTY;
     this.frames[slot] = pfn * PAGE_WORDS;

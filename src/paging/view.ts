@@ -20,7 +20,7 @@ const INACTIVE = -0x80000000;
 export class View implements SectionClient {
   readonly mm: MmRef;
   readonly sectionMm: number;
-  readonly tlb: Tlb = new Tlb();
+  readonly tlb: Tlb;
   readonly generationIndex: number;
   /** What the hit path compares with the space's generation: that of the TLB's contents inside sections, else none. */
   generation: number = INACTIVE;
@@ -32,9 +32,10 @@ export class View implements SectionClient {
   /** The generation that the TLB's contents are good for. */
   private _filled: number;
 
-  constructor(cpu: Cpu, mm: MmRef) {
+  constructor(cpu: Cpu, mm: MmRef, tlb: Tlb = new Tlb()) {
     this._cpu = cpu;
     this.mm = mm;
+    this.tlb = tlb;
     this.sectionMm = mm;
     this.generationIndex = mm + MM_GENERATION;
     this._filled = load(cpu.words, this.generationIndex);

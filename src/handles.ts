@@ -1,0 +1,76 @@
+/**
+ * Handles: what names a machine or a space in another thread. They come from anywhere: each property is read once, before anything
+ * else is looked at, since reading it may run the caller's code.
+ */
+import { peek } from '#atomics';
+import { checkObject, show } from './arguments.ts';
+import { VmError } from './base/errors.ts';
+import { PAGE_SIZE } from './base/limits.ts';
+import { checkControl, type MemoryBuffer } from './boot.ts';
+import { isMemory, memoryBytes } from './foreign.ts';
+import { H_FRAMES, H_ID_HIGH, H_ID_LOW, LAYOUT_VERSION } from './sync/control.layout.ts';
+
+/** What `attachMachine` takes. Survives structured cloning. */
+export interface MachineHandle {
+  readonly kind: 'vmspace.machine';
+  readonly version: number;
+  readonly control: MemoryBuffer;
+  readonly frames: MemoryBuffer;
+  readonly frameBytes: number;
+}
+
+/** What `attachSpace` takes. Survives structured cloning. */
+export interface SpaceHandle {
+  readonly kind: 'vmspace.space';
+  readonly version: number;
+  readonly control: SharedArrayBuffer | ArrayBuffer;
+  readonly frames: SharedArrayBuffer | ArrayBuffer;
+  readonly frameBytes: number;
+  readonly space: number;
+  readonly serial: number;
+}
+
+export function readMachineHandle(from: MachineHandle): MachineHandle {
+  checkObject(from, 'the handle', 'attachMachine');
+  const { kind, version, control, frames, frameBytes } = from;
+  const handle = { kind, version, control, frames, frameBytes };
+  checkHandle(handle, 'vmspace.machine', 'attachMachine');
+  checkFrames(handle);
+  return handle;
+}
+
+export function readSpaceHandle(from: SpaceHandle): SpaceHandle {
+  checkObject(from, 'the handle', 'attachSpace');
+  const { kind, version, control, frames, frameBytes, space, serial } = from;
+  const handle = { kind, version, control, frames, frameBytes, space, serial };
+  checkHandle(handle, 'vmspace.space', 'attachSpace');
+  checkFrames(handle);
+  return handle;
+}
+
+export function checkKind(kind: unknown, version: unknown, expected: string, syscall: string): void {
+  if (kind !== expected) throw new VmError('EINVAL', syscall, `not a ${expected} handle`);
+  if (version === LAYOUT_VERSION) return;
+  const both = `layout version ${show(version)}, this build has ${LAYOUT_VERSION}`;
+  throw new VmError('EPROTO', syscall, `the handle was made by another version of vmspace: ${both}`);
+}
+
+/** Requires: a handle of our own: nothing of it is the caller's code. */
+function checkHandle(handle: MachineHandle | SpaceHandle, kind: string, syscall: string): void {
+  checkKind(handle.kind, handle.version, kind, syscall);
+  if (!isMemory(handle.control) || memoryBytes(handle.control) % 4 !== 0) {
+    throw new VmError('EPROTO', syscall, 'the handle does not hold a machine');
+  }
+  checkControl(new Int32Array(handle.control));
+}
+
+function checkFrames({ control, frames, frameBytes }: MachineHandle | SpaceHandle): void {
+  const whole = frameBytes === peek(new Int32Array(control), H_FRAMES) * PAGE_SIZE;
+  if (whole && isMemory(frames) && memoryBytes(frames) >= frameBytes) return;
+  throw new VmError('EPROTO', 'attachMachine', 'the handle does not hold the frames of its machine');
+}
+
+/** Identifies the machine. */
+export function machineKey(words: Int32Array): string {
+  return `${peek(words, H_ID_LOW)}:${peek(words, H_ID_HIGH)}`;
+}

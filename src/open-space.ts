@@ -1,0 +1,55 @@
+/**
+ * One address space as one thread has it open: what all of the thread's handles on it (`Space`) share. It is let go with the last
+ * of them.
+ */
+import { peek } from '#atomics';
+import { Accessor } from './accessor.ts';
+import type { Space } from './address-space.ts';
+import { oops } from './base/assert.ts';
+import type { MmRef } from './base/brands.ts';
+import { BulkAccess } from './bulk.ts';
+import { designById } from './design/designs.ts';
+import { Faulter } from './fault/faulter.ts';
+import type { SpaceHandle } from './handles.ts';
+import { Tlb } from './paging/tlb.ts';
+import { View } from './paging/view.ts';
+import type { Kernel } from './space/kernel.ts';
+import { H_DESIGN } from './sync/control.layout.ts';
+import { Translator } from './translate.ts';
+import type { FrameViews } from './views.ts';
+
+/** What a space needs of its machine. */
+export interface SpaceHost {
+  readonly kernel: Kernel;
+  readonly views: FrameViews;
+  readonly shared: boolean;
+  checkOpen(syscall: string): void;
+  spaceClosed(open: OpenSpace): void;
+}
+
+export class OpenSpace {
+  readonly host: SpaceHost;
+  readonly handle: SpaceHandle;
+  readonly mm: MmRef;
+  readonly view: View;
+  readonly faulter: Faulter;
+  readonly translator: Translator;
+  readonly accessor: Accessor;
+  readonly bulk: BulkAccess;
+  /** The handles that are not closed. */
+  readonly holders: Set<Space> = new Set();
+
+  constructor(host: SpaceHost, handle: SpaceHandle) {
+    const k = host.kernel;
+    const protocol = designById(peek(k.words, H_DESIGN));
+    if (protocol === undefined) oops('machine', 'its design is not in this build');
+    this.host = host;
+    this.handle = handle;
+    this.mm = handle.space as MmRef;
+    this.view = new View(k.cpu, this.mm, new Tlb(host.views.mayMove ? 'blind' : 'seeing'));
+    this.faulter = new Faulter(k, this.mm, this.view, protocol);
+    this.translator = new Translator(k, this.view, this.faulter);
+    this.accessor = new Accessor(k.words, k.rcu, this.translator, host.views);
+    this.bulk = new BulkAccess(this.translator, host.views);
+  }
+}
