@@ -3,6 +3,7 @@
  * number of handles it is given.
  */
 import { load, peek } from '#atomics';
+import { CHECKED } from '#dev';
 import { lockdepReports } from '#lockdep';
 import { Space, type SpaceHandle } from './address-space.ts';
 import { byteCount, checkObject, show } from './arguments.ts';
@@ -83,6 +84,15 @@ const REAP_RETRY_MS = 50;
 const DEFAULT_STALL_MS = 10_000;
 const DEFAULT_IO_MS = 60_000;
 const machines = new Map<string, Machine>();
+
+// The checker puts memory back before each execution. What this thread remembers of a machine is of another past then: it is told to
+// forget here, as ports are found (sync/atomics.checked.ts). Only the checked build has this.
+if (CHECKED) {
+  const registry = globalThis as { [objects: symbol]: (() => void)[] | undefined };
+  const OBJECTS = Symbol.for('vmspace.checked-objects');
+  registry[OBJECTS] = [...(registry[OBJECTS] ?? []), forgetMachines];
+}
+
 /** The host's number for the calling thread: worker_threads' threadId in Node, 0 elsewhere. No import: browsers have none. */
 function threadNumber(): number {
   const host = (globalThis as { process?: { getBuiltinModule?: (name: string) => unknown } }).process;
@@ -453,6 +463,12 @@ function isMemory(value: unknown): value is MemoryBuffer {
 
 function machineKey(words: Int32Array): string {
   return `${peek(words, H_ID_LOW)}:${peek(words, H_ID_HIGH)}`;
+}
+
+/** As if this thread had attached to nothing. Nothing is given back in shared memory; descriptors of the host are. */
+function forgetMachines(): void {
+  for (const machine of machines.values()) machine.kernel.files.sweepLocal('all');
+  machines.clear();
 }
 
 function detachKernel(k: Kernel): void {
