@@ -1,6 +1,7 @@
 /** All mutants. Only the tests import them. */
 import { backingMutants } from './backing.ts';
 import { deathMutants } from './death.ts';
+import { futexMutants } from './futex.ts';
 import { memoryMutants } from './memory.ts';
 import type { Mutant } from './mutant.ts';
 import { spaceMutants } from './space.ts';
@@ -8,6 +9,7 @@ import { syncMutants } from './sync.ts';
 
 export const mutants: readonly Mutant[] = [
   ...syncMutants,
+  ...futexMutants,
   ...memoryMutants,
   ...spaceMutants,
   ...backingMutants,
