@@ -46,6 +46,7 @@ async function lib() {
   const marked = { banner: { js: '// vmspace: announces its own accesses' } };
   for (const [outdir, conditions, more] of [
     ['dist', [], {}],
+    ['dist/dev', ['dev'], {}],
     ['dist/checked', ['checked'], marked],
   ]) {
     const result = await bundle(outputs, { entryPoints: libraryEntries(''), outdir, conditions, ...more });

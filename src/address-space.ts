@@ -200,7 +200,7 @@ export class Space {
     this._check('run');
     if (typeof fn !== 'function') throw new VmError('EINVAL', 'run', `a function is needed, got ${show(fn)}`);
     const { rcu } = this._k;
-    if (DEV && !CHECKED && rcu.depth === 0) rcu.noteStack(new Error('run').stack ?? '');
+    if (DEV && !CHECKED && rcu.depth === 0) rcu.noteStack(callersStack());
     rcu.enter(this._view);
     try {
       const result = fn(this._accessor);
@@ -211,6 +211,7 @@ export class Space {
       return result;
     } finally {
       rcu.leave(this._view);
+      if (DEV && !CHECKED && rcu.depth === 0) rcu.noteStack(''); // another section's stall is not this call's
     }
   }
 
@@ -500,6 +501,12 @@ export interface SpaceHandle {
   readonly frameBytes: number;
   readonly space: number;
   readonly serial: number;
+}
+
+/** Where `run` was called from, for stall reports. V8 puts a line with the error's name first. */
+function callersStack(): string {
+  const lines = (new Error('run').stack ?? '').split('\n');
+  return lines.slice(lines[0]?.startsWith('Error') ? 3 : 2).join('\n');
 }
 
 function isPromise(value: unknown): value is Promise<unknown> {

@@ -93,5 +93,5 @@ function findMachines(value: unknown): Known[] {
 function isControl(memory: unknown): memory is SharedArrayBuffer {
   if (!(memory instanceof SharedArrayBuffer) || memory.byteLength < CONTROL_END * 4) return false;
   const words = new Int32Array(memory);
-  return words[H_MAGIC] === MAGIC && words[H_VERSION] === LAYOUT_VERSION;
+  return words[H_MAGIC] === MAGIC && ((words[H_VERSION] as number) & 0xffff) === LAYOUT_VERSION;
 }
