@@ -414,6 +414,12 @@ export function machineOf(space: Space): Machine {
   return machine;
 }
 
+/** As if this thread had attached to nothing. Nothing is given back in shared memory; descriptors of the host are. */
+function forgetMachines(): void {
+  for (const machine of machines.values()) machine.kernel.files.sweepLocal('all');
+  machines.clear();
+}
+
 function checkMilliseconds(value: unknown, what: string): void {
   if (Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) <= 2 ** 31 - 1) return;
   throw new VmError('EINVAL', 'createMachine', `${what} must be a whole number of milliseconds, 1 at least`);
@@ -463,12 +469,6 @@ function isMemory(value: unknown): value is MemoryBuffer {
 
 function machineKey(words: Int32Array): string {
   return `${peek(words, H_ID_LOW)}:${peek(words, H_ID_HIGH)}`;
-}
-
-/** As if this thread had attached to nothing. Nothing is given back in shared memory; descriptors of the host are. */
-function forgetMachines(): void {
-  for (const machine of machines.values()) machine.kernel.files.sweepLocal('all');
-  machines.clear();
 }
 
 function detachKernel(k: Kernel): void {

@@ -72,15 +72,21 @@ describe('the futex queue', () => {
 
   test('is left in time although a dead thread holds its lock, and nobody is counted who was not woken', () => {
     const { kernel, cpu, another, words } = bareMachine();
-    const [sleeper, dead, other] = [another().cpu, another().cpu, another().cpu];
+    const [sleeper, dead, other, caller, late] = Array.from({ length: 5 }, () => another().cpu) as [
+      Cpu,
+      Cpu,
+      Cpu,
+      Cpu,
+      Cpu,
+    ];
     queue(sleeper);
     queue(other);
     spinLock(dead, bucketOf(KEY), CLASS_FUTEX);
     expect(futexSleep(sleeper, 5)).toBe('timed-out');
     expect(words[sleeper.base + C_FUTEX]).toBe(0);
-    expect(() => futexWake(cpu, KEY, 1)).toThrow(/ETIMEDOUT/);
-    expect(() => queue(sleeper)).toThrow(/ETIMEDOUT/);
-    expect(words[sleeper.base + C_FUTEX]).toBe(0);
+    expect(() => futexWake(caller, KEY, 1)).toThrow(/ETIMEDOUT/);
+    expect(() => queue(late)).toThrow(/ETIMEDOUT/);
+    expect(words[late.base + C_FUTEX]).toBe(0);
     reapCpu(kernel, dead.id);
     expect(futexWake(cpu, KEY, 1)).toBe(1);
     expect(words[other.base + C_FUTEX]).toBe(0);
