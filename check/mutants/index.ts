@@ -1,5 +1,6 @@
 /** All mutants. Only the tests import them. */
 import { backingMutants } from './backing.ts';
+import { comingMutants } from './coming.ts';
 import { deathMutants } from './death.ts';
 import { futexMutants } from './futex.ts';
 import { memoryMutants } from './memory.ts';
@@ -12,6 +13,7 @@ export const mutants: readonly Mutant[] = [
   ...futexMutants,
   ...memoryMutants,
   ...spaceMutants,
+  ...comingMutants,
   ...backingMutants,
   ...deathMutants,
 ];
