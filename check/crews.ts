@@ -45,6 +45,9 @@ function pinnable(): readonly number[] {
 /** Seconds after which a crew that is silent will not speak any more: an execution takes milliseconds. */
 const PATIENCE = 60;
 
+/** Models that import `vmspace` get its checked build: see `exports` of package.json. */
+const CONDITION = '--conditions=vmspace-checked';
+
 /** A process of Workers that runs the threads of one model. */
 export class Crew {
   facts: Facts | undefined;
@@ -70,8 +73,8 @@ export class Crew {
     const cpu = cpus[processor % Math.max(1, cpus.length)];
     this._child =
       cpu === undefined
-        ? fork(script, { serialization: 'advanced', stdio: [...stdio] })
-        : spawn('taskset', ['-c', String(cpu), process.execPath, script], {
+        ? fork(script, { execArgv: [...process.execArgv, CONDITION], serialization: 'advanced', stdio: [...stdio] })
+        : spawn('taskset', ['-c', String(cpu), process.execPath, CONDITION, script], {
             serialization: 'advanced',
             stdio: [...stdio],
           });

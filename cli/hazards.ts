@@ -32,6 +32,8 @@ interface Shown {
   readonly exhausted: { readonly design: string; readonly executions: number; readonly bound: number } | null;
   /** Why a part that is there did not show what it should. */
   readonly wrong: readonly string[];
+  /** What was stopped before it could show anything. */
+  readonly stopped: readonly string[];
   readonly text: string;
 }
 
@@ -59,7 +61,7 @@ export async function runHazards(command: HazardsCommand, signal: AbortSignal): 
         shown.push(await show(scenario, command, processor, signal));
       } catch (error) {
         if (!(error instanceof CheckerError)) throw error;
-        shown.push({ scenario, found: null, exhausted: null, wrong: [error.message], text: '' });
+        shown.push({ scenario, found: null, exhausted: null, wrong: [error.message], stopped: [], text: '' });
       }
     }
   };
@@ -72,10 +74,10 @@ export async function runHazards(command: HazardsCommand, signal: AbortSignal): 
     process.stdout.write(`${renderTable(outcomes)}\n`);
     for (const { row, shown } of outcomes) for (const one of shown) writeFound(row, one, command);
   }
-  const wrong = outcomes.flatMap(({ row, shown }) =>
-    shown.flatMap((one) => one.wrong.map((why) => `${row.id}: ${why}`)),
-  );
-  for (const line of wrong) process.stderr.write(`vmspace: ${line}\n`);
+  const lines = (of: 'wrong' | 'stopped'): string[] =>
+    outcomes.flatMap(({ row, shown }) => shown.flatMap((one) => one[of].map((why) => `${row.id}: ${why}`)));
+  const wrong = lines('wrong');
+  for (const line of [...lines('stopped'), ...wrong]) process.stderr.write(`vmspace: ${line}\n`);
   return wrong.length > 0 ? EXIT_FAILED : 0;
 }
 
@@ -110,6 +112,7 @@ async function show(
 ): Promise<Shown> {
   const options = { jobs: 1, processor, seconds: command.seconds, signal };
   const wrong: string[] = [];
+  const stopped: string[] = [];
   let found: Shown['found'] = null;
   let exhausted: Shown['exhausted'] = null;
   let text = '';
@@ -117,7 +120,9 @@ async function show(
     const { design, model } = scenario.found;
     const source = await sourceOf(model);
     const result = await check(source, options);
-    if (result.failure === undefined)
+    if (result.failure === undefined && result.verdict === 'stopped')
+      stopped.push(`${model}: stopped after ${result.executions} executions under ${design}, with nothing found yet`);
+    else if (result.failure === undefined)
       wrong.push(
         `${model}: nothing was found under ${design} (${result.verdict} after ${result.executions} executions)`,
       );
@@ -135,15 +140,12 @@ async function show(
   const { design, model } = scenario.holds;
   const result = await check(await sourceOf(model), options);
   if (result.verdict === 'exhausted') exhausted = { design, executions: result.executions, bound: result.bound };
-  else {
-    const { failure } = result;
-    const why =
-      failure === undefined
-        ? 'the bound was not exhausted'
-        : `failed, ${formatSchedule(failure.script)}: ${failure.text}`;
-    wrong.push(`${model}: ${design}: ${why}`);
-  }
-  return { scenario, found, exhausted, wrong, text };
+  else if (result.failure === undefined)
+    stopped.push(
+      `${model}: stopped after ${result.executions} executions under ${design}, before the bound was exhausted`,
+    );
+  else wrong.push(`${model}: ${design}: failed, ${formatSchedule(result.failure.script)}: ${result.failure.text}`);
+  return { scenario, found, exhausted, wrong, stopped, text };
 }
 
 /** Runs what the printed command runs, in a process of its own: the same kind of failure must come. */
@@ -178,13 +180,14 @@ function renderTable(outcomes: readonly Outcome[]): string {
       continue;
     }
     table.push([row.id, row.title, { content: row.open === undefined ? '' : `open: ${row.open}`, colSpan: 4 }]);
-    for (const { scenario, found, exhausted } of shown) {
+    for (const { scenario, found, exhausted, stopped } of shown) {
+      const none = stopped.length > 0 ? 'stopped' : 'no';
       table.push([
         '',
         `- ${scenario.what}`,
-        found === null ? 'no' : found.design,
+        found === null ? none : found.design,
         found === null ? '' : found.executions,
-        exhausted === null ? 'no' : `${exhausted.design}, <= ${exhausted.bound} preemptions`,
+        exhausted === null ? none : `${exhausted.design}, <= ${exhausted.bound} preemptions`,
         exhausted === null ? '' : exhausted.executions.toLocaleString('en-US'),
       ]);
     }

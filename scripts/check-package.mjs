@@ -59,8 +59,12 @@ function checkConsumer(tarball, dir) {
         throw new Error(`consumer ${file} (${resolution.module}) does not compile:\n${error.stdout}`);
       }
     }
-    node([join('out', file.replace(/\.ts$/, '.js'))], dir);
-    console.log(`consumer: ${file} compiles (${resolutions.map((r) => r.module).join(', ')}) and runs`);
+    const program = join('out', file.replace(/\.ts$/, '.js'));
+    node([program], dir);
+    node(['--conditions=development', program], dir);
+    console.log(
+      `consumer: ${file} compiles (${resolutions.map((r) => r.module).join(', ')}) and runs, in development too`,
+    );
   }
   run(join(dir, 'node_modules/.bin/vmspace'), ['--help'], dir);
   console.log('consumer: vmspace --help runs');

@@ -186,13 +186,14 @@ export class Space {
     this._check('run');
     if (typeof fn !== 'function') throw new VmError('EINVAL', 'run', `a function is needed, got ${show(fn)}`);
     const { rcu } = this._k;
-    if (DEV && !CHECKED && rcu.depth === 0) rcu.noteStack(new Error('run').stack ?? '');
+    if (DEV && !CHECKED && rcu.depth === 0) rcu.noteStack(callersStack());
     let result: T;
     rcu.enter(this._view);
     try {
       result = fn(this._accessor);
     } finally {
       rcu.leave(this._view);
+      if (DEV && !CHECKED && rcu.depth === 0) rcu.noteStack(''); // another section's stall is not this call's
     }
     refusePromise(result);
     return result;
@@ -530,4 +531,10 @@ function refusePromise(result: unknown): void {
     // As little is what it throws.
   }
   throw new VmError('EINVAL', 'run', 'the function returned a promise; sections are synchronous');
+}
+
+/** Where `run` was called from, for stall reports. V8 puts a line with the error's name first. */
+function callersStack(): string {
+  const lines = (new Error('run').stack ?? '').split('\n');
+  return lines.slice(lines[0]?.startsWith('Error') ? 3 : 2).join('\n');
 }

@@ -65,6 +65,10 @@ const CHECKED_SEED = 0x2545f491;
 
 export type MemoryBuffer = SharedArrayBuffer | ArrayBuffer;
 
+/** In the version of the machines of the checked build, whose nodes and rings are smaller: no other build may touch them. */
+const CHECKED_BUILD = 0x10000;
+const BUILD_VERSION = CHECKED ? LAYOUT_VERSION | CHECKED_BUILD : LAYOUT_VERSION;
+
 /** Lays out the control memory of a new machine. Throws ENOMEM when the host gives no memory. */
 export function makeControl(
   frames: number,
@@ -80,7 +84,7 @@ export function makeControl(
   const buffer = allocate(regions.words * 4, shared);
   const words = new Int32Array(buffer);
   const [low, high, seed] = crypto.getRandomValues(new Int32Array(3)) as unknown as readonly [number, number, number];
-  poke(words, H_VERSION, LAYOUT_VERSION);
+  poke(words, H_VERSION, BUILD_VERSION);
   poke(words, H_WORDS, regions.words);
   poke(words, H_FRAMES, frames);
   poke(words, H_ID_LOW, low);
@@ -121,7 +125,14 @@ export function checkControl(words: Int32Array): void {
     throw new VmError('EPROTO', 'attach', 'the handle does not hold a machine');
   }
   const version = load(words, H_VERSION);
-  if (version !== LAYOUT_VERSION) {
+  if ((version ^ BUILD_VERSION) === CHECKED_BUILD) {
+    throw new VmError(
+      'EPROTO',
+      'attach',
+      'the machine was made by the checked build of vmspace, or this is that build',
+    );
+  }
+  if (version !== BUILD_VERSION) {
     const both = `layout version ${version}, this build has ${LAYOUT_VERSION}`;
     throw new VmError('EPROTO', 'attach', `the machine was made by another version of vmspace: ${both}`);
   }

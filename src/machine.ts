@@ -3,6 +3,7 @@
  * number of handles it is given, and a handle of its own (`Space`) for each time that it opens a space.
  */
 import { load, peek } from '#atomics';
+import { CHECKED } from '#dev';
 import { lockdepReports } from '#lockdep';
 import { Space } from './address-space.ts';
 import { byteCount, checkObject, fileSize, show } from './arguments.ts';
@@ -84,6 +85,15 @@ const machines = new Map<string, Machine>();
 const moving = new WeakMap<MemoryBuffer, () => MemoryBuffer>();
 /** Of each space that this thread has opened. */
 const machineBehind = new WeakMap<object, Machine>();
+
+// The checker puts memory back before each execution. What this thread remembers of a machine is of another past then: it is told to
+// forget here, as ports are found (sync/atomics.checked.ts). Only the checked build has this.
+if (CHECKED) {
+  const registry = globalThis as { [objects: symbol]: (() => void)[] | undefined };
+  const OBJECTS = Symbol.for('vmspace.checked-objects');
+  registry[OBJECTS] = [...(registry[OBJECTS] ?? []), forgetMachines];
+}
+
 /** The host's number for the calling thread: worker_threads' threadId in Node, 0 elsewhere. No import: browsers have none. */
 function threadNumber(): number {
   const host = (globalThis as { process?: { getBuiltinModule?: (name: string) => unknown } }).process;
@@ -490,6 +500,12 @@ function machineFor(key: string, handle: MachineHandle): Machine {
   const machine = new Machine(handle, key);
   machines.set(key, machine);
   return machine;
+}
+
+/** As if this thread had attached to nothing. Nothing is given back in shared memory; descriptors of the host are. */
+function forgetMachines(): void {
+  for (const machine of machines.values()) machine.kernel.files.sweepLocal('all');
+  machines.clear();
 }
 
 function checkMilliseconds(value: unknown, what: string): void {

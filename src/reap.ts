@@ -186,9 +186,9 @@ function finish(k: Kernel, left: readonly number[]): readonly number[] {
   const { words } = k;
   if (left.includes(k.cpu.id)) startAnew(k);
   for (const each of left) if (isDead(k, each)) store(words, cpuSlot(each) + C_SLOT, 0);
+  for (const each of left) futexReap(words, each); // first: whoever gets the lock of a bucket next finds no dead waiter in it
   for (const each of left) releaseSpinlocks(k, each);
   for (const each of left) releasePageLocks(k, each);
-  for (const each of left) futexReap(words, each);
   for (const each of left) k.rcu.dropLists(each);
   const tags = left.flatMap((each) => tagsOf(k, each));
   const spaces = concernedSpaces(k, left);

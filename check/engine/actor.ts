@@ -45,6 +45,7 @@ export class Actor {
   }
 
   prepare(): void {
+    forgetObjects();
     this._local = this.model.threads[this._me]?.prepare?.(this.shared) ?? this.shared;
   }
 
@@ -121,6 +122,15 @@ export class Actor {
     for (let i = 0; i < text.length; i++) this._results[i] = text.charCodeAt(i);
     this.scheduler.board[threadAt(this._me) + T_RESULT] = text.length;
   }
+}
+
+/**
+ * What libraries remember in this thread of memory that has been put back since (a `Machine` of ours) is no longer true: those that
+ * have registered forget it, so that `prepare` and `check` attach anew.
+ */
+export function forgetObjects(): void {
+  const registry = globalThis as { [objects: symbol]: readonly (() => void)[] | undefined };
+  for (const forget of registry[Symbol.for('vmspace.checked-objects')] ?? []) forget();
 }
 
 export function textOf(error: unknown): string {

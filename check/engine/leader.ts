@@ -8,7 +8,7 @@
  */
 import type { End, Model } from '../model.ts';
 import { isPromise, ModelError } from '../validate.ts';
-import { type Actor, textOf } from './actor.ts';
+import { type Actor, forgetObjects, textOf } from './actor.ts';
 import {
   B_ASLEEP,
   B_CHANCE,
@@ -390,6 +390,7 @@ export class Leader {
       const values = JSON.parse(outcome) as unknown[];
       const results = values.map((value, t) => (died[t] ? undefined : value));
       try {
+        forgetObjects(); // it looks as another thread would
         const end = { shared: this._actor.shared, results, died } as End<unknown>;
         if (isPromise(check.call(this._model, end)))
           throw new Error('check returned a promise: it is one synchronous call');

@@ -2,6 +2,7 @@
 import { type MessagePort, parentPort, threadId, workerData } from 'node:worker_threads';
 import type { PortObserver } from '../../src/sync/atomics.checked.ts';
 import type { Model } from '../model.ts';
+import { knowingMachines } from '../naming/handles.ts';
 import { isPromise, ModelError, modelsOf, rangesOf } from '../validate.ts';
 import { Actor, textOf } from './actor.ts';
 import {
@@ -47,7 +48,7 @@ async function loadModel(): Promise<Model<unknown>> {
   const model = models.find((candidate) => candidate.name === name);
   if (model === undefined)
     throw new ModelError(`${url} has no model '${name}'; it has ${models.map((m) => m.name).join(', ')}`);
-  return model;
+  return knowingMachines(model, findBuffers);
 }
 
 function observe(scheduler: Scheduler): number {

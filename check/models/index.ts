@@ -3,6 +3,7 @@ import type { Model } from '../model.ts';
 import { backingModels } from './backing/index.ts';
 import { deathModels } from './death/index.ts';
 import { memoryModels } from './memory/index.ts';
+import { comingModels } from './space/coming.ts';
 import { historyModels } from './space/history.ts';
 import { spaceModels } from './space/index.ts';
 import { syncModels } from './sync/index.ts';
@@ -12,6 +13,7 @@ export const models: readonly Model<unknown>[] = [
   ...memoryModels,
   ...(spaceModels as unknown as readonly Model<unknown>[]),
   ...(historyModels as unknown as readonly Model<unknown>[]),
+  ...comingModels,
   ...backingModels,
   ...deathModels,
 ];

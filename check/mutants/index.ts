@@ -1,6 +1,8 @@
 /** All mutants. Only the tests import them. */
 import { backingMutants } from './backing.ts';
+import { comingMutants } from './coming.ts';
 import { deathMutants } from './death.ts';
+import { futexMutants } from './futex.ts';
 import { memoryMutants } from './memory.ts';
 import type { Mutant } from './mutant.ts';
 import { spaceMutants } from './space.ts';
@@ -8,8 +10,10 @@ import { syncMutants } from './sync.ts';
 
 export const mutants: readonly Mutant[] = [
   ...syncMutants,
+  ...futexMutants,
   ...memoryMutants,
   ...spaceMutants,
+  ...comingMutants,
   ...backingMutants,
   ...deathMutants,
 ];

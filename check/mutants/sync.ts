@@ -204,29 +204,4 @@ export const syncMutants: readonly Mutant[] = [
     edits: nobodyBlocks,
     fails: /data race on object|the reader saw -1/,
   },
-  {
-    id: 'futex/parked-too-late',
-    model: 'futex',
-    why: 'The parking word is cleared after the waiter is in the queue: a wake-up in between is lost.',
-    edits: [
-      {
-        file: 'src/sync/futex.ts',
-        find: '  prepareToPark(cpu);\n  spinLock(cpu, bucket, CLASS_FUTEX);\n  try {',
-        replace: '  spinLock(cpu, bucket, CLASS_FUTEX);\n  try {',
-      },
-      {
-        file: 'src/sync/futex.ts',
-        find: '    park(cpu, Math.min',
-        replace: '    prepareToPark(cpu);\n    park(cpu, Math.min',
-      },
-    ],
-    fails: /a wake-up was lost/,
-  },
-  {
-    id: 'futex/not-compared',
-    model: 'futex',
-    why: 'The value is not compared under the queue’s lock.',
-    edits: [{ file: 'src/sync/futex.ts', find: '    if (!unchanged()) return false;\n', replace: '' }],
-    fails: /a wake-up was lost/,
-  },
 ];

@@ -10,6 +10,21 @@ interface Loaded {
 
 /** The checker's own modules are not rewritten: they are beside this one. */
 const own = new URL('.', import.meta.url).href;
+/** Nor is what announces its accesses itself, which scripts/build.mjs marks: each would be seen twice. */
+const ANNOUNCES = '// vmspace: announces its own accesses';
+
+interface Resolving {
+  readonly conditions: readonly string[];
+}
+
+/** The thread of the hooks does not have the process's --conditions (see crews.ts). */
+export async function resolve(
+  specifier: string,
+  context: Resolving,
+  next: (specifier: string, context: Resolving) => Promise<unknown>,
+): Promise<unknown> {
+  return next(specifier, { ...context, conditions: [...context.conditions, 'vmspace-checked'] });
+}
 
 export async function load(
   url: string,
@@ -20,6 +35,7 @@ export async function load(
   if (loaded.format !== 'module' || !url.startsWith('file:') || url.startsWith(own) || loaded.source == null)
     return loaded;
   const text = typeof loaded.source === 'string' ? loaded.source : new TextDecoder().decode(loaded.source);
+  if (text.startsWith(ANNOUNCES)) return loaded;
   try {
     return { ...loaded, source: rewrite(text, { module: true }) };
   } catch (error) {

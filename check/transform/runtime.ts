@@ -512,6 +512,19 @@ export function installRuntime(): void {
     observer = next;
   };
   scope[ports] = [...((scope[ports] as unknown[]) ?? []), install];
+  // For a port that announces its accesses itself.
+  scope[Symbol.for('vmspace.host')] = {
+    atomics: host,
+    silently(act: () => void): void {
+      const kept = observer;
+      observer = undefined;
+      try {
+        act();
+      } finally {
+        observer = kept;
+      }
+    },
+  };
   Object.defineProperty(scope, 'Atomics', { value: atomics, writable: true, configurable: true, enumerable: false });
   replaceMethods();
 }

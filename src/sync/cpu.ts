@@ -165,9 +165,10 @@ function takeSlot(words: Int32Array, base: number): boolean {
  * for memory locks the lists of free slots too. Everything else starts at 0.
  */
 function clearSlot(words: Int32Array, base: number): void {
-  fillWords(words, base, C_STATE, 0);
-  fillWords(words, base + C_STATE + 1, C_RETIRE_LOCK - C_STATE - 1, 0);
-  fillWords(words, base + C_RETIRE_FREEING + 1, C_COUNTERS - C_RETIRE_FREEING - 1, 0);
+  for (let word = 0; word < C_COUNTERS; word++) {
+    // With Atomics: others scan the slots, free ones too.
+    if (word !== C_STATE && (word < C_RETIRE_LOCK || word > C_RETIRE_FREEING)) store(words, base + word, 0);
+  }
   fillWords(words, base + C_COUNTERS + 384, CPU_WORDS - C_COUNTERS - 384, 0);
 }
 

@@ -1,8 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { bareMachine } from '../../test/kernel.ts';
-import { C_FUTEX } from './control.layout.ts';
+import { Oops } from '../base/errors.ts';
+import { reapCpu } from '../reap.ts';
+import { C_FUTEX, H_POISON } from './control.layout.ts';
 import type { Cpu } from './cpu.ts';
 import { bucketOf, checkMayWait, type FutexKey, futexEnqueue, futexReap, futexSleep, futexWake } from './futex.ts';
+import { CLASS_FUTEX } from './lock-classes.ts';
+import { spinLock } from './spinlock.ts';
 
 const KEY: FutexKey = { owner: 5, serial: 1, address: 4096 };
 const queue = (cpu: Cpu, key: FutexKey = KEY): boolean => futexEnqueue(cpu, key, () => true);
@@ -64,6 +68,46 @@ describe('the futex queue', () => {
     futexReap(words, dead.id);
     expect(futexWake(cpu, KEY, 1)).toBe(1);
     expect(words[alive.base + C_FUTEX]).toBe(0);
+  });
+
+  test('is left in time although a dead thread holds its lock, and nobody is counted who was not woken', () => {
+    const { kernel, cpu, another, words } = bareMachine();
+    const [sleeper, dead, other, caller, late] = Array.from({ length: 5 }, () => another().cpu) as [
+      Cpu,
+      Cpu,
+      Cpu,
+      Cpu,
+      Cpu,
+    ];
+    queue(sleeper);
+    queue(other);
+    spinLock(dead, bucketOf(KEY), CLASS_FUTEX);
+    expect(futexSleep(sleeper, 5)).toBe('timed-out');
+    expect(words[sleeper.base + C_FUTEX]).toBe(0);
+    expect(() => futexWake(caller, KEY, 1)).toThrow(/ETIMEDOUT/);
+    expect(() => queue(late)).toThrow(/ETIMEDOUT/);
+    expect(words[late.base + C_FUTEX]).toBe(0);
+    reapCpu(kernel, dead.id);
+    expect(futexWake(cpu, KEY, 1)).toBe(1);
+    expect(words[other.base + C_FUTEX]).toBe(0);
+    queue(sleeper);
+    expect(futexWake(cpu, KEY, 2)).toBe(1);
+  });
+
+  test('a sleeper finds out that the machine is poisoned, whatever its time limit', () => {
+    const { cpu, another, words } = bareMachine();
+    const { cpu: sleeper } = another();
+    for (const limit of [60_000, 200]) {
+      queue(sleeper);
+      words[H_POISON] = cpu.tag;
+      expect(() => futexSleep(sleeper, limit)).toThrow(Oops);
+      expect(words[sleeper.base + C_FUTEX]).toBe(0);
+      words[H_POISON] = 0;
+    }
+    queue(sleeper);
+    words[H_POISON] = cpu.tag;
+    futexWake(cpu, KEY, 1);
+    expect(futexSleep(sleeper, 60_000)).toBe('ok'); // it was woken: its next call tells
   });
 
   test('is not for a machine that is not shared', () => {

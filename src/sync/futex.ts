@@ -4,8 +4,12 @@
  *
  * A waiter is its cpu's slot: key and bucket in C_FUTEX. A bucket has a lock and no list: its waiters are the slots that name
  * it, so that a death breaks nothing. The value is compared under the bucket's lock, under which a notifier looks too.
+ *
+ * The entry is taken out with a compare-and-swap, by the notifier or by a waiter whose time is up: whoever succeeds decides whether it
+ * was woken. A waiter leaves without the lock, which a dead thread may hold: it must not end in a second time limit, and leave an
+ * entry behind that swallows a wake-up.
  */
-import { load, now, peek, peekF64, poke, pokeF64, store } from '#atomics';
+import { cas, load, now, peekRacy, peekRacyF64, poke, pokeF64, store } from '#atomics';
 import { VmError, WouldBlock } from '../base/errors.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { C_FUTEX, CPUS_USED, cpuSlot, FUTEX_BUCKETS, FUTEX_LINES, LINE } from './control.layout.ts';
@@ -19,6 +23,9 @@ const Q_BUCKET = C_FUTEX;
 const Q_OWNER = C_FUTEX + 1;
 const Q_SERIAL = C_FUTEX + 2;
 const Q_ADDRESS = C_FUTEX + 4;
+
+const OLD_KEY =
+  'the waiter may have left and be entering another bucket: then the compare-and-swap of the bucket fails, whatever was read here';
 
 export interface FutexKey {
   /** Record of the space or the mapping. */
@@ -56,7 +63,7 @@ export function futexEnqueue(cpu: Cpu, key: FutexKey, unchanged: () => boolean):
   }
 }
 
-/** Sleeps until notified or for `timeout` milliseconds. Requires: outside sections. */
+/** Sleeps until notified or for `timeout` milliseconds. Requires: outside sections. Throws the Oops of a poisoned machine. */
 export function futexSleep(cpu: Cpu, timeout: number): 'ok' | 'timed-out' {
   const { words, base } = cpu;
   const until = now() + timeout;
@@ -65,9 +72,19 @@ export function futexSleep(cpu: Cpu, timeout: number): 'ok' | 'timed-out' {
     if (load(words, base + Q_BUCKET) === 0) return 'ok';
     const left = until - now();
     if (left <= 0) return leaveQueue(cpu);
+    checkPoison(cpu); // who should have notified may have been stopped by it
     park(cpu, Math.min(left, PARK_MS), 'a notify');
     if (load(words, base + Q_BUCKET) === 0) return 'ok';
     prepareToPark(cpu);
+  }
+}
+
+function checkPoison(cpu: Cpu): void {
+  try {
+    cpu.checkAlive();
+  } catch (error) {
+    leaveQueue(cpu);
+    throw error;
   }
 }
 
@@ -81,9 +98,10 @@ export function futexWake(cpu: Cpu, key: FutexKey, count: number): number {
   for (let id = 0; id < used && woken < count; id++) {
     const slot = cpuSlot(id);
     if (load(words, slot + Q_BUCKET) !== bucket) continue;
-    if (peek(words, slot + Q_OWNER) !== key.owner || peek(words, slot + Q_SERIAL) !== key.serial) continue;
-    if (peekF64(floats, (slot + Q_ADDRESS) >> 1) !== key.address) continue;
-    store(words, slot + Q_BUCKET, 0);
+    if (peekRacy(words, slot + Q_OWNER, OLD_KEY) !== key.owner) continue;
+    if (peekRacy(words, slot + Q_SERIAL, OLD_KEY) !== key.serial) continue;
+    if (peekRacyF64(floats, (slot + Q_ADDRESS) >> 1, OLD_KEY) !== key.address) continue;
+    if (cas(words, slot + Q_BUCKET, bucket, 0) !== bucket) continue; // its time was up
     wakeCpu(words, id);
     woken++;
   }
@@ -103,13 +121,9 @@ export function futexReap(words: Int32Array, dead: number): void {
   store(words, cpuSlot(dead) + Q_BUCKET, 0);
 }
 
+/** Whoever clears the entry decides; a notifier that was first has counted this thread. */
 function leaveQueue(cpu: Cpu): 'ok' | 'timed-out' {
   const { words, base } = cpu;
   const bucket = load(words, base + Q_BUCKET);
-  if (bucket === 0) return 'ok';
-  spinLock(cpu, bucket, CLASS_FUTEX);
-  const late = load(words, base + Q_BUCKET) === 0;
-  store(words, base + Q_BUCKET, 0);
-  spinUnlock(cpu, bucket);
-  return late ? 'ok' : 'timed-out';
+  return bucket !== 0 && cas(words, base + Q_BUCKET, bucket, 0) === bucket ? 'timed-out' : 'ok';
 }

@@ -462,8 +462,9 @@ export class Rcu {
       poke(words, base + C_RETIRE_OPEN + kind, 0);
       poke(words, base + C_RETIRE_WAIT + kind, 0);
     }
-    poke(words, base + C_RETIRE_OPEN_COUNT, 0);
-    poke(words, base + C_RETIRE_WAIT_COUNT, 0);
+    // Atomics, as below: who looks whether the slot may be used again does so without the lock.
+    store(words, base + C_RETIRE_OPEN_COUNT, 0);
+    store(words, base + C_RETIRE_WAIT_COUNT, 0);
     spinUnlock(this.cpu, base + C_RETIRE_LOCK);
     store(words, base + C_RETIRE_FREEING, 0);
   }
@@ -525,7 +526,7 @@ export class Rcu {
     for (let kind = 0; kind < RETIRE_KINDS; kind++) heads.push(peek(words, base + C_RETIRE_WAIT + kind));
     if (foreign) this._retag(heads);
     for (let kind = 0; kind < RETIRE_KINDS; kind++) poke(words, base + C_RETIRE_WAIT + kind, 0);
-    poke(words, base + C_RETIRE_WAIT_COUNT, 0);
+    store(words, base + C_RETIRE_WAIT_COUNT, 0);
     this.cpu.count(COUNTER['grace.periods']);
     return heads;
   }

@@ -208,6 +208,13 @@ describe('vmspace hazards', () => {
     }
   });
 
+  it('a limit that comes first is told, and is no failure', async () => {
+    const { code, stdout, stderr } = await runCli(['hazards', 'H3', '--seconds', '0.001', '--jobs', '1']);
+    expect(stderr).toMatch(/H3: h3-rcu: stopped after \d+ executions? under rcu, before the bound was exhausted/);
+    expect(stdout).toMatch(/stopped/);
+    expect(code).toBe(0);
+  });
+
   it('prints the table, the open rows and what replays', async () => {
     const { code, stdout } = await runCli(['hazards', 'h2', 'h4', '--schedule']);
     expect(code).toBe(0);

@@ -4,19 +4,7 @@
  */
 import { MAP_FIXED_NOREPLACE, MAP_PRIVATE, PROT_READ, type Space, VmError } from '../../../src/index.ts';
 import type { Model, ThreadContext } from '../../model.ts';
-import {
-  audit,
-  BASE,
-  type Hands,
-  look,
-  machineModel,
-  makeFile,
-  makeWorld,
-  mapAnon,
-  P,
-  put,
-  wordOf,
-} from '../world.ts';
+import { audit, BASE, type Hands, look, machineModel, makeFile, makeWorld, mapAnon, P, put, wordOf } from '../world.ts';
 import { type Bereaved, bereaved, type Mortal, mortal } from './mortal.ts';
 
 interface Case {

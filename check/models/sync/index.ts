@@ -8,17 +8,8 @@ import { readLock, readUnlock, writeLock, writeUnlock } from '../../../src/sync/
 import { spinLock, spinUnlock } from '../../../src/sync/spinlock.ts';
 import { linearizable, type Operation } from '../../linearizability.ts';
 import type { Model, ThreadContext } from '../../model.ts';
-import {
-  BASE,
-  describeWorld,
-  type Hands,
-  hands,
-  machineModel,
-  makeWorld,
-  mapAnon,
-  type World,
-  waitInWorld,
-} from '../world.ts';
+import { describeWorld, hands, machineModel, makeWorld, type World, waitInWorld } from '../world.ts';
+import { futexModels } from './futex.ts';
 
 /* Words of the header that nobody else uses. */
 const SEM = 40; // three words
@@ -323,35 +314,6 @@ const rcuTwoRetirers = machineModel<World>({
   },
 });
 
-const futex = machineModel<World>({
-  name: 'futex',
-  title: 'wait on a word of a space against a store and a notify',
-  invariant: 'a wake-up between the comparison and the sleep is not lost',
-  preemptions: 4,
-  setup: () =>
-    makeWorld({}, ({ space }) => {
-      mapAnon(space, BASE, 1);
-      space.store32(BASE, 0);
-      return {};
-    }),
-  threads: [
-    {
-      name: 'waiter',
-      prepare: hands,
-      run: ({ space }: Hands) => space.wait(BASE, 0),
-    },
-    {
-      name: 'waker',
-      prepare: hands,
-      run: ({ space }: Hands) => {
-        space.cas32(BASE, 0, 1);
-        return space.notify(BASE);
-      },
-    },
-  ],
-  outcomes: ['["ok",1]', '["not-equal",0]'],
-});
-
 export const syncModels = [
   spinlock,
   spinlockThree,
@@ -362,5 +324,5 @@ export const syncModels = [
   rcuRetire,
   rcuSynchronize,
   rcuTwoRetirers,
-  futex,
+  ...futexModels,
 ] as unknown as readonly Model<unknown>[];
