@@ -8,7 +8,7 @@ import { byteCount, checkObject, checkProt, mapRequest, pageRange, show } from '
 import { oops } from './base/assert.ts';
 import type { MmRef, Vpn } from './base/brands.ts';
 import { NONE } from './base/brands.ts';
-import { VmError, WouldBlock } from './base/errors.ts';
+import { VmError } from './base/errors.ts';
 import { PAGE_SIZE, VPN_LIMIT } from './base/limits.ts';
 import { BulkAccess } from './bulk.ts';
 import { designById } from './design/designs.ts';
@@ -16,6 +16,7 @@ import { Faulter } from './fault/faulter.ts';
 import { MappedFile } from './mapped-file.ts';
 import { MM_MAP_COUNT, MM_MAPPED_PAGES, MM_SEQUENCE } from './paging/mm.layout.ts';
 import { View } from './paging/view.ts';
+import { populate } from './populate.ts';
 import type { Kernel } from './space/kernel.ts';
 import { rootOf } from './space/layout.ts';
 import { mapPages } from './space/map.ts';
@@ -26,8 +27,6 @@ import { Translator } from './translate.ts';
 import type { FrameViews } from './views.ts';
 import { futexNotify, futexWait } from './virtual-futex.ts';
 import { VM_PROT, VM_SHARED } from './vma/vma.layout.ts';
-
-const POPULATE_RETRY_MS = 1;
 
 /** One line of `maps()`. */
 export interface Mapping {
@@ -373,24 +372,15 @@ export class Space {
   }
 
   /**
-   * Faults [address, address + length) in for reading. Resolves to the bytes done, as `read`. On a thread that must not block
-   * it waits for other threads' reads without blocking; elsewhere it does its work before it returns.
+   * Faults [address, address + length) in for reading. Resolves to the bytes done, as `read`. Where a fault would have to block and
+   * must not, it reads the file asynchronously (a backing's `readAsync`; Blobs have it), and waits for other threads without blocking;
+   * elsewhere it does its work before it returns. Of a range larger than memory only the last pages stay. Rejects as `read` throws;
+   * with EBADF when the space is closed meanwhile, ETIMEDOUT when no page could be had for the machine's `ioTimeout`, EAGAIN
+   * when a page is reclaimed again and again before it can be mapped.
    */
   async populate(address: number, length: number): Promise<number> {
-    byteCount(address, 'address', 'populate');
-    byteCount(length, 'length', 'populate');
-    for (let done = 0; ; ) {
-      this._enter('populate');
-      try {
-        done += this._bulk.prefault(address + done, length - done);
-        return done;
-      } catch (error) {
-        if (!(error instanceof WouldBlock)) throw error;
-      } finally {
-        this._leave();
-      }
-      await new Promise((resolve) => setTimeout(resolve, POPULATE_RETRY_MS));
-    }
+    const { _translator: translator, _faulter: faulter } = this;
+    return populate({ translator, faulter, checkOpen: () => this._check('populate') }, address, length);
   }
 
   /* Waiting. */

@@ -38,11 +38,6 @@ export class BulkAccess {
     return this._pages(address, length, true, 'fill', (at, _done, size) => fillData(this._bytes, at, at + size, value));
   }
 
-  prefault(address: number, length: number): number {
-    byteCount(length, 'length', 'populate');
-    return this._pages(address, length, false, 'populate', () => undefined);
-  }
-
   copy(target: number, source: number, length: number): number {
     byteCount(length, 'length', 'copy');
     byteCount(target, 'target', 'copy');
