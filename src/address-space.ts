@@ -125,8 +125,9 @@ export class Space {
 
   /**
    * Changes the rights of whole pages. mprotect(2), except that a range with a hole changes nothing. When it returns no thread
-   * can still use a right that it took away. Throws EINVAL, ENOMEM (a hole), EACCES, ETIMEDOUT (a thread does not leave its
-   * section: the new rights are in force for every translation made from now on).
+   * can still use a right that it took away. Throws EINVAL, ENOMEM (a hole), EACCES; ETIMEDOUT, or WouldBlock where blocking is not
+   * allowed: a thread does not leave its section. The new rights are in force for every translation made from now on; a
+   * translation that such a section has made it may use until it leaves.
    */
   mprotect(address: number, length: number, prot: number): void {
     this._check('mprotect');

@@ -324,7 +324,7 @@ export class Machine {
     return out;
   }
 
-  /** Waits for grace periods until everything retired is free again. Throws EDEADLK inside `run`. */
+  /** Waits for grace periods until everything retired is free again. Throws EDEADLK inside `run`, ETIMEDOUT, WouldBlock. */
   drain(): void {
     this.checkOpen('drain');
     if (this.kernel.rcu.inSection) throw new VmError('EDEADLK', 'drain', 'called inside run()');

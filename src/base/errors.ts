@@ -66,7 +66,10 @@ export class BusError extends VmError {
   }
 }
 
-/** The thread must not block (a browser's main thread) and the call would have had to. Nothing has changed. */
+/**
+ * The thread must not block (a browser's main thread) and the call would have had to. Nothing has changed, but for `mprotect`, which
+ * then had nothing left to do but to wait.
+ */
 export class WouldBlock extends VmError {
   constructor(syscall: string, what: string, address?: number) {
     super('EWOULDBLOCK', syscall, `this thread must not block, and the call would wait for ${what}`, address);

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { bareMachine, reader } from '../../test/kernel.ts';
+import { WouldBlock } from '../base/errors.ts';
 import { RETIRE_TABLE } from '../space/kernel.ts';
 import { C_SLOT, EPOCH } from './control.layout.ts';
 import type { Rcu } from './rcu.ts';
@@ -102,6 +103,25 @@ describe('grace periods', () => {
     other.rcu.noteStack('Error: run\n    at somewhere.ts:1');
     other.rcu.enter(section);
     expect(() => kernel.rcu.synchronize()).toThrow(/ETIMEDOUT: no grace period for 60 ms: cpu 1 [\s\S]*somewhere\.ts/);
+    other.rcu.leave(section);
+    kernel.rcu.synchronize();
+  });
+
+  test('are not waited for long on a thread that must not block: WouldBlock, which names the cpu', () => {
+    const { kernel, cpu, another } = bareMachine(128, 20_000);
+    (cpu as { canBlock: boolean }).canBlock = false;
+    const other = another();
+    const section = reader(8);
+    const nudged: number[] = [];
+    kernel.rcu.nudge = (mm) => nudged.push(mm);
+    kernel.rcu.synchronize();
+    other.rcu.enter(section);
+    expect(() => kernel.rcu.synchronize()).toThrow(WouldBlock);
+    expect(() => kernel.rcu.synchronize()).toThrow(/cpu 1 \(thread 0\) has not left its section/);
+    expect(nudged).toContain(8);
+    // A section that polls has left by the time of a look.
+    kernel.rcu.nudge = () => other.rcu.republish();
+    kernel.rcu.synchronize();
     other.rcu.leave(section);
     kernel.rcu.synchronize();
   });

@@ -15,7 +15,7 @@ import { add, cas, load, notify, now, pause, peek, peekRacy, poke, pokeRacy, sto
 import { DEV } from '#dev';
 import { mightSleep, sectionEntered, sectionLeft } from '#lockdep';
 import { oops } from '../base/assert.ts';
-import { VmError } from '../base/errors.ts';
+import { VmError, WouldBlock } from '../base/errors.ts';
 import { MAX_CPUS } from '../base/limits.ts';
 import { GRACE_SPINS_BEFORE_NUDGE, GRACE_SPINS_BEFORE_WAIT, RETIRE_BACKLOG, RETIRE_BATCH } from '../base/tunables.ts';
 import { COUNTER } from '../trace/counters.ts';
@@ -78,6 +78,8 @@ export interface RetiredChain {
 
 /** Longest that a layout call waits, after it is done, for the records that it has retired. */
 const BACKLOG_WAIT_MS = 50;
+/** Longest that a thread that must not block spins for a grace period: for others to see the nudge, not for the user to see a stop. */
+const SPIN_MS = 10;
 const WORTH_A_LOOK = 'how much waits to be freed decides when to look, under the lock, not what is freed';
 const NUDGE_HINT = 'which space to nudge: a wrong one costs somebody a look, and the wait goes on';
 
@@ -236,13 +238,15 @@ export class Rcu {
 
   /**
    * Waits until every section that was open has passed a quiescent point. Leaves this thread's own sections meanwhile. Throws
-   * ETIMEDOUT, naming the cpu, when one stays in its section for the machine's stall limit.
+   * ETIMEDOUT, naming the cpu, when one stays in its section for the machine's stall limit; WouldBlock on a thread that must not block,
+   * when one has not noticed the nudge after a few milliseconds.
    */
   synchronize(): void {
     const tag = this.startGracePeriod();
     const was = this.suspend();
+    const { canBlock, stallLimit } = this.cpu;
     try {
-      const blocker = this._waitFor(tag, this.cpu.stallLimit);
+      const blocker = this._waitFor(tag, canBlock ? stallLimit : Math.min(stallLimit, SPIN_MS));
       if (blocker !== -1) this._stalled(blocker);
     } finally {
       this.resume(was);
@@ -269,7 +273,10 @@ export class Rcu {
 
   private _sleep(tag: number, milliseconds: number): void {
     const { cpu } = this;
-    if (!cpu.canBlock) return; // it spins: sections are short, and what it waits for has changed already
+    if (!cpu.canBlock) {
+      pause();
+      return;
+    }
     const seen = load(cpu.words, GRACE);
     add(cpu.words, GRACE_WAITERS, 1);
     // Whoever leaves its section from here on sees that somebody waits.
@@ -284,6 +291,7 @@ export class Rcu {
 
   private _stalled(id: number): never {
     this.cpu.count(COUNTER['grace.stalls']);
+    if (!this.cpu.canBlock) throw new WouldBlock('synchronize', `a grace period: ${this.describeSection(id)}`);
     throw new VmError(
       'ETIMEDOUT',
       'synchronize',
