@@ -12,7 +12,9 @@ import { VmError } from './base/errors.ts';
 import { MAX_CPUS, PAGE_SIZE } from './base/limits.ts';
 import { allocate, checkControl, type MemoryBuffer, makeControl, makeKernel } from './boot.ts';
 import { type Census, takeCensus } from './census.ts';
+import { type BrowserWorker, Deaths, type ReapOptions, type WatchedWorker } from './deaths.ts';
 import { DESIGN_NAMES, type DesignName, designById, designByName } from './design/designs.ts';
+import { type CpuIdentity, lifeLocks, takeLifeLock } from './life-lock.ts';
 import { type FileHandle, MappedFile } from './mapped-file.ts';
 import { MM_SERIAL } from './paging/mm.layout.ts';
 import { reapCpu, reapThread } from './reap.ts';
@@ -63,12 +65,6 @@ export interface MachineHandle {
   readonly frameBytes: number;
 }
 
-/** What `watch` needs of a Worker of node:worker_threads. */
-export interface WatchedWorker {
-  readonly threadId: number;
-  once(event: 'exit', listener: () => void): unknown;
-}
-
 export interface SpaceOptions {
   /** Most bytes that may be mapped (RLIMIT_AS). Default: none. */
   readonly limit?: number | undefined;
@@ -78,8 +74,6 @@ export interface MachineCounters extends Counters {
   readonly histograms: Record<HistogramName, number[]>;
 }
 
-/** Milliseconds until a death that could not be dealt with is tried again. */
-const REAP_RETRY_MS = 50;
 const DEFAULT_STALL_MS = 10_000;
 const DEFAULT_IO_MS = 60_000;
 const machines = new Map<string, Machine>();
@@ -104,7 +98,9 @@ export class Machine {
   readonly #key: string;
   readonly #spaces = new Map<number, Space>();
   readonly #files = new Map<number, Set<MappedFile>>();
-  readonly #deadThreads = new Set<number>();
+  readonly #deaths: Deaths;
+  /** Gives this thread's life lock back. */
+  readonly #leaveLife: (() => void) | undefined;
   #closed = false;
 
   /** Internal: use `createMachine` or `attachMachine`. */
@@ -121,11 +117,20 @@ export class Machine {
     this.shared = peek(words, H_SHARED) === 1;
     this.views = frameViews(handle.frames, handle.frameBytes);
     this.kernel = makeKernel(attachCpu(words, floats, threadNumber()), this.views.u8);
+    const locks = this.shared ? lifeLocks() : undefined;
+    this.#deaths = new Deaths(this, key, locks);
+    if (locks !== undefined) this.#leaveLife = takeLifeLock(this.kernel.cpu, key, locks);
   }
 
   /** Number of this thread's cpu. */
   get cpu(): number {
     return this.kernel.cpu.id;
+  }
+
+  /** This thread, as `reap` in another one takes it. Cloneable; unlike the cpu's number it is never another thread's. */
+  get identity(): CpuIdentity {
+    const { id, serial } = this.kernel.cpu;
+    return { cpu: id, serial };
   }
 
   get closed(): boolean {
@@ -233,15 +238,16 @@ export class Machine {
   /* Deaths. */
 
   /**
-   * Tells the machine that the thread of cpu `id` is gone: its locks are released, what it was doing is finished or undone, its
-   * spaces and files are closed. Only for threads that the host has confirmed dead. False if there is no such cpu. Throws
-   * EINVAL for this thread's own cpu.
+   * Tells the machine that a thread is gone: its locks are released, what it was doing is finished or undone, its spaces and files are
+   * closed. False if there is no such thread any more. `who` is the thread's `machine.identity`; a cpu's number alone names whoever has
+   * it now. For a thread whose end this thread has seen itself (`watch`), or with `confirmed: true` for one of which the caller knows
+   * that it runs no more: else EPERM. Throws EBUSY for one that lives: a watched one that has not ended, one that still enters sections;
+   * EINVAL for this thread. A thread that is asleep, or that computes without touching the machine, cannot be told from a dead one:
+   * do not confirm what you do not know. In a browser a busy worker runs on for seconds after `terminate()`.
    */
-  reap(id: number): boolean {
+  reap(who: number | CpuIdentity, options: ReapOptions = {}): boolean {
     this.checkOpen('reap');
-    if (!Number.isInteger(id) || id < 0) throw new VmError('EINVAL', 'reap', `${show(id)} is not a cpu`);
-    if (id === this.cpu) throw new VmError('EINVAL', 'reap', 'a thread cannot reap itself');
-    return this.reapNow(id);
+    return this.#deaths.reap(who, options);
   }
 
   /** Internal: `reap` without a doubt, for those who know that the thread of cpu `id` is gone. */
@@ -251,31 +257,14 @@ export class Machine {
 
   /**
    * Reaps the worker's cpus when it is gone, however it ends: call it right after `new Worker`. What the worker closed itself is
-   * not touched. In browsers nothing tells of a worker's end: call `reap` when a lock that it held (Web Locks) is released.
-   * Throws EINVAL for what is no running worker of worker_threads.
+   * not touched. In Node its `exit` tells: when `await worker.terminate()` goes on, it has been reaped. In a browser the Web Lock
+   * does that every attached thread holds: soon after the worker's last step, for all workers of this machine. A browser gives the lock
+   * when the worker's event loop first turns after it has attached; one that is terminated before is left to `reap`.
+   * Throws EINVAL for what is no running Worker.
    */
-  watch(worker: WatchedWorker): void {
+  watch(worker: WatchedWorker | BrowserWorker): void {
     this.checkOpen('watch');
-    const thread = worker?.threadId;
-    if (typeof thread !== 'number' || thread < 0 || typeof worker.once !== 'function') {
-      throw new VmError('EINVAL', 'watch', 'not a running Worker of node:worker_threads');
-    }
-    worker.once('exit', () => this.#reapSoon(thread));
-  }
-
-  /** One death may need another to be reaped first (its locks): those that fail are tried again, also after the next. */
-  #reapSoon(thread: number): void {
-    this.#deadThreads.add(thread);
-    if (this.#closed) return;
-    for (const dead of [...this.#deadThreads]) {
-      try {
-        this.reapThread(dead);
-        this.#deadThreads.delete(dead);
-      } catch (error) {
-        if (!(error instanceof VmError)) throw error;
-      }
-    }
-    if (this.#deadThreads.size > 0) setTimeout(() => this.#reapSoon(thread), REAP_RETRY_MS);
+    this.#deaths.watch(worker);
   }
 
   /** Internal: reaps every cpu of the host's thread `thread`; the number reaped. */
@@ -345,7 +334,9 @@ export class Machine {
     this.#closed = true;
     machines.delete(this.#key);
     kernel.files.sweepLocal('all');
+    this.#deaths.close();
     detachKernel(kernel);
+    this.#leaveLife?.(); // after the slot: whoever gets the lock finds nobody dead
   }
 
   /** Internal. */

@@ -20,6 +20,7 @@ import { MAX_CPUS } from '../base/limits.ts';
 import { GRACE_SPINS_BEFORE_NUDGE, GRACE_SPINS_BEFORE_WAIT, RETIRE_BACKLOG, RETIRE_BATCH } from '../base/tunables.ts';
 import { COUNTER } from '../trace/counters.ts';
 import {
+  C_ENTRIES,
   C_RETIRE_FREEING,
   C_RETIRE_LOCK,
   C_RETIRE_OPEN,
@@ -31,6 +32,7 @@ import {
   C_SLOT,
   C_STACK,
   C_THREAD,
+  C_WAKE,
   CPU_WORDS,
   CPUS,
   CPUS_USED,
@@ -81,6 +83,7 @@ const BACKLOG_WAIT_MS = 50;
 /** Longest that a thread that must not block spins for a grace period: for others to see the nudge, not for the user to see a stop. */
 const SPIN_MS = 10;
 const WORTH_A_LOOK = 'how much waits to be freed decides when to look, under the lock, not what is freed';
+const A_SIGN_OF_LIFE = 'a count that moves shows that its thread lives; one that does not shows nothing';
 const NUDGE_HINT = 'which space to nudge: a wrong one costs somebody a look, and the wait goes on';
 
 /** A section in which nothing is translated. */
@@ -207,6 +210,7 @@ export class Rcu {
     const { words, base } = this.cpu;
     store(words, base + C_SLOT, load(words, EPOCH) | 1); // then the generations: pairs with bump-then-scan in _elapsed
     this.sectionSerial++;
+    pokeRacy(words, base + C_ENTRIES, this.sectionSerial, A_SIGN_OF_LIFE);
   }
 
   private _unpublish(): void {
@@ -287,6 +291,26 @@ export class Rcu {
   private _nudgeCpu(id: number): void {
     const mm = peekRacy(this.cpu.words, cpuSlot(id) + C_SECTION_MM, NUDGE_HINT);
     if (mm !== 0) this.nudge(mm);
+  }
+
+  /**
+   * Whether cpu `id` enters or leaves a section within `milliseconds`, nudged meanwhile: then its thread lives. That it does not shows
+   * nothing. Requires: outside sections.
+   */
+  stirs(id: number, milliseconds: number): boolean {
+    const { cpu } = this;
+    const { words } = cpu;
+    mightSleep(cpu, 'a sign of life of another cpu');
+    const entries = peekRacy(words, cpuSlot(id) + C_ENTRIES, A_SIGN_OF_LIFE);
+    const slot = load(words, cpuSlot(id) + C_SLOT);
+    for (const since = now(); now() - since <= milliseconds; ) {
+      if (load(words, cpuSlot(id) + C_SLOT) !== slot) return true;
+      if (peekRacy(words, cpuSlot(id) + C_ENTRIES, A_SIGN_OF_LIFE) !== entries) return true;
+      this._nudgeCpu(id);
+      if (cpu.canBlock) wait(words, cpu.base + C_WAKE, load(words, cpu.base + C_WAKE), 1);
+      else for (let spins = 0; spins < GRACE_SPINS_BEFORE_NUDGE; spins++) pause();
+    }
+    return false;
   }
 
   private _stalled(id: number): never {
