@@ -82,12 +82,12 @@ function setUp() {
 describe('a life lock', () => {
   test('is asked for, held, and given back; the slot says so while it is the thread’s', async () => {
     const { machine, host, other, life, name } = setUp();
-    const giveBack = takeLifeLock(other.cpu, 'm', host);
+    const lock = takeLifeLock(other.cpu, 'm', host);
     expect(life()).toBe(LIFE_ASKED);
     await host.give();
-    expect([life(), host.held.has(name)]).toEqual([LIFE_HELD, true]);
+    expect([life(), host.held.has(name), await lock.held]).toEqual([LIFE_HELD, true, true]);
     leave(other);
-    giveBack();
+    lock.giveBack();
     await turn();
     expect(host.held.size).toBe(0);
     const next = machine.another();
@@ -97,20 +97,19 @@ describe('a life lock', () => {
 
   test('that comes when the thread has left is given back at once, and not noted in the next one’s slot', async () => {
     const { machine, host, other, life } = setUp();
-    const giveBack = takeLifeLock(other.cpu, 'm', host);
+    const lock = takeLifeLock(other.cpu, 'm', host);
     leave(other);
-    giveBack();
+    lock.giveBack();
     machine.another();
     await host.give();
-    expect([life(), host.held.size]).toEqual([LIFE_NONE, 0]);
+    expect([life(), host.held.size, await lock.held]).toEqual([LIFE_NONE, 0, false]);
   });
 
   test('that is refused leaves a thread without one', async () => {
     const { host, other, life } = setUp();
     host.fails = true;
-    takeLifeLock(other.cpu, 'm', host)();
-    takeLifeLock(other.cpu, 'm', host);
-    await turn();
+    takeLifeLock(other.cpu, 'm', host).giveBack();
+    expect(await takeLifeLock(other.cpu, 'm', host).held).toBe(false);
     expect(life()).toBe(LIFE_NONE);
     const broken = { request: () => fail(), query: () => fail() } as unknown as LifeLocks;
     takeLifeLock(other.cpu, 'm', broken);
@@ -161,12 +160,12 @@ describe('a watcher', () => {
 
   test('does not tell of a thread that has closed the machine, nor of who has its slot now', async () => {
     const { machine, host, dead, other, watch, who } = setUp();
-    const giveBack = takeLifeLock(other.cpu, 'm', host);
+    const lock = takeLifeLock(other.cpu, 'm', host);
     await host.give();
     watch();
     await looks();
     leave(other);
-    giveBack();
+    lock.giveBack();
     const next = machine.another();
     expect(next.cpu.id).toBe(who.cpu);
     await host.give();

@@ -35,40 +35,61 @@ export interface CpuIdentity {
 /** Milliseconds between two looks for threads that have attached. An end is noticed at once. */
 const LOOK_MS = 100;
 
-/** Undefined where the host has none, and in Node, where a Worker's `exit` says more. */
+/** Node and its like: a Worker's `exit` says more than a lock. */
+export function tellsOfExit(): boolean {
+  const host = globalThis as { process?: { getBuiltinModule?: unknown } };
+  return host.process?.getBuiltinModule !== undefined;
+}
+
+/** Undefined where the host has none, or a better way. */
 export function lifeLocks(): LifeLocks | undefined {
-  const host = globalThis as {
-    process?: { getBuiltinModule?: unknown };
-    navigator?: { locks?: LifeLocks };
-  };
-  return host.process?.getBuiltinModule === undefined ? host.navigator?.locks : undefined;
+  const host = globalThis as { navigator?: { locks?: LifeLocks } };
+  return tellsOfExit() ? undefined : host.navigator?.locks;
 }
 
 export function lifeLockName(machine: string, serial: number): string {
   return `vmspace ${machine} ${serial}`;
 }
 
-/** Asks for this thread's life lock; what it returns gives it back, once the cpu has left. Never waits, never throws. */
-export function takeLifeLock(cpu: Cpu, machine: string, locks: LifeLocks): () => void {
+/** This thread's life lock. */
+export interface LifeLock {
+  /** Whether the host has given it, once that is decided. */
+  readonly held: Promise<boolean>;
+  /** Gives it back. Call it once the cpu has left its slot. */
+  giveBack(): void;
+}
+
+/** Asks for this thread's life lock. Never waits, never throws. */
+export function takeLifeLock(cpu: Cpu, machine: string, locks: LifeLocks): LifeLock {
   const word = cpu.base + C_LIFE;
   let left = false;
-  let giveBack: () => void = () => undefined;
+  let release: () => void = () => undefined;
+  let decided: (held: boolean) => void = () => undefined;
+  const held = new Promise<boolean>((done) => {
+    decided = done;
+  });
   const say = (state: number): void => {
     if (!left) store(cpu.words, word, state); // afterwards the slot may be another thread's
   };
   const given = (): unknown => {
+    decided(!left);
     if (left) return undefined;
     say(LIFE_HELD);
     return new Promise<void>((done) => {
-      giveBack = done;
+      release = done;
     });
   };
   say(LIFE_ASKED);
-  request(locks, lifeLockName(machine, cpu.serial), {}, given).catch(() => say(LIFE_NONE));
-  return () => {
+  request(locks, lifeLockName(machine, cpu.serial), {}, given).catch(() => {
+    say(LIFE_NONE);
+    decided(false);
+  });
+  const giveBack = (): void => {
     left = true;
-    giveBack();
+    decided(false);
+    release();
   };
+  return { held, giveBack };
 }
 
 /** Tells of each thread of the machine whose life lock was held and is released while its slot is still its own. */

@@ -14,7 +14,7 @@ import { allocate, checkControl, type MemoryBuffer, makeControl, makeKernel } fr
 import { type Census, takeCensus } from './census.ts';
 import { type BrowserWorker, Deaths, type ReapOptions, type WatchedWorker } from './deaths.ts';
 import { DESIGN_NAMES, type DesignName, designById, designByName } from './design/designs.ts';
-import { type CpuIdentity, lifeLocks, takeLifeLock } from './life-lock.ts';
+import { type CpuIdentity, type LifeLock, lifeLocks, takeLifeLock, tellsOfExit } from './life-lock.ts';
 import { type FileHandle, MappedFile } from './mapped-file.ts';
 import { MM_SERIAL } from './paging/mm.layout.ts';
 import { reapCpu, reapThread } from './reap.ts';
@@ -99,8 +99,7 @@ export class Machine {
   readonly #spaces = new Map<number, Space>();
   readonly #files = new Map<number, Set<MappedFile>>();
   readonly #deaths: Deaths;
-  /** Gives this thread's life lock back. */
-  readonly #leaveLife: (() => void) | undefined;
+  readonly #life: LifeLock | undefined;
   #closed = false;
 
   /** Internal: use `createMachine` or `attachMachine`. */
@@ -119,7 +118,7 @@ export class Machine {
     this.kernel = makeKernel(attachCpu(words, floats, threadNumber()), this.views.u8);
     const locks = this.shared ? lifeLocks() : undefined;
     this.#deaths = new Deaths(this, key, locks);
-    if (locks !== undefined) this.#leaveLife = takeLifeLock(this.kernel.cpu, key, locks);
+    if (locks !== undefined) this.#life = takeLifeLock(this.kernel.cpu, key, locks);
   }
 
   /** Number of this thread's cpu. */
@@ -258,13 +257,22 @@ export class Machine {
   /**
    * Reaps the worker's cpus when it is gone, however it ends: call it right after `new Worker`. What the worker closed itself is
    * not touched. In Node its `exit` tells: when `await worker.terminate()` goes on, it has been reaped. In a browser the Web Lock
-   * does that every attached thread holds: soon after the worker's last step, for all workers of this machine. A browser gives the lock
-   * when the worker's event loop first turns after it has attached; one that is terminated before is left to `reap`.
-   * Throws EINVAL for what is no running Worker.
+   * does that every attached thread holds: soon after the worker's last step, for all workers of this machine; not for one that ends
+   * before the browser has given it the lock (see `watchable`). Throws EINVAL for what is no running Worker.
    */
   watch(worker: WatchedWorker | BrowserWorker): void {
     this.checkOpen('watch');
     this.#deaths.watch(worker);
+  }
+
+  /**
+   * Resolves to true once others can tell when this thread ends. At once in Node. In a browser a thread that is going to work for long
+   * without letting its event loop turn awaits it first: until then the browser has not given it its Web Lock. False where there are
+   * none, or the machine was closed.
+   */
+  async watchable(): Promise<boolean> {
+    this.checkOpen('watchable');
+    return this.#life === undefined ? this.shared && tellsOfExit() : this.#life.held;
   }
 
   /** Internal: reaps every cpu of the host's thread `thread`; the number reaped. */
@@ -336,7 +344,7 @@ export class Machine {
     kernel.files.sweepLocal('all');
     this.#deaths.close();
     detachKernel(kernel);
-    this.#leaveLife?.(); // after the slot: whoever gets the lock finds nobody dead
+    this.#life?.giveBack(); // after the slot: whoever gets the lock finds nobody dead
   }
 
   /** Internal. */
