@@ -40,9 +40,10 @@ type Death = { readonly thread: number } | CpuIdentity;
 
 /** Milliseconds until a death that could not be dealt with is tried again. */
 const RETRY_MS = 50;
-/** How long a thread that is said to be dead is looked at. */
-const LOOK_MS = 20;
-const SPIN_MS = 5;
+/** How long a thread that is said to be dead is looked at: this part of the time after which a live one is given up. */
+const LOOK_PART = 0.01;
+/** The same where we must not block. */
+const SPIN_MS = 20;
 /** The state's low byte; the rest says who reaps. */
 const STATE_MASK = 0xff;
 
@@ -165,7 +166,8 @@ export class Deaths {
       const or = "or pass { confirmed: true }, once its 'exit' has come or terminate() has resolved";
       throw new VmError('EPERM', 'reap', `nothing tells that the thread of ${name} is gone: ${how}; ${or}`);
     }
-    if (rcu.outside(() => rcu.stirs(cpu, this.#machine.kernel.cpu.canBlock ? LOOK_MS : SPIN_MS))) {
+    const { canBlock, stallLimit } = this.#machine.kernel.cpu;
+    if (rcu.outside(() => rcu.stirs(cpu, canBlock ? stallLimit * LOOK_PART : SPIN_MS))) {
       throw new VmError('EBUSY', 'reap', `the thread of ${name} lives: it still enters sections`);
     }
   }

@@ -135,6 +135,23 @@ describe('grace periods', () => {
     kernel.rcu.leave(section);
   });
 
+  test('and signs of life: a section that is entered anew, or left, shows that its thread lives', () => {
+    const { kernel, cpu, another } = bareMachine();
+    const other = another();
+    const { id } = other.cpu;
+    const section = reader(8);
+    expect(kernel.rcu.stirs(id, 1)).toBe(false);
+    other.rcu.enter(section);
+    expect(kernel.rcu.stirs(id, 1)).toBe(false);
+    kernel.rcu.nudge = () => other.rcu.republish(); // in the same epoch: the slot itself does not change
+    expect(kernel.rcu.stirs(id, 20_000)).toBe(true);
+    (cpu as { canBlock: boolean }).canBlock = false;
+    expect(kernel.rcu.stirs(id, 20_000)).toBe(true);
+    kernel.rcu.nudge = () => other.rcu.depth > 0 && other.rcu.leave(section);
+    expect(kernel.rcu.stirs(id, 20_000)).toBe(true);
+    expect(kernel.rcu.stirs(id, 1)).toBe(false);
+  });
+
   test('survive the epoch’s wrap', () => {
     const { kernel, another, words } = bareMachine();
     const other = another();

@@ -179,7 +179,7 @@ describe.skipIf(BROWSER === undefined)('in headless Chromium', () => {
     },
   );
 
-  test('a worker that never let its event loop turn is left to the caller, who is not believed while it runs', async () => {
+  test('a worker that never let its event loop turn is left to the caller, who says when it runs no more', async () => {
     const page = await open(true);
     const result = await page.evaluate(async () => {
       const { vm, start, until, sleep } = lab;
@@ -188,22 +188,20 @@ describe.skipIf(BROWSER === undefined)('in headless Chromium', () => {
       const { worker, identity, steps } = await start(space, 'at once');
       await until(() => steps() > 0);
       worker.terminate();
-      const codes: unknown[] = [];
-      for (const options of [{}, { confirmed: true }]) {
-        try {
-          codes.push(machine.reap(identity, options));
-        } catch (error) {
-          codes.push((error as { code: string }).code);
-        }
+      let code = '';
+      try {
+        machine.reap(identity);
+      } catch (error) {
+        code = (error as { code: string }).code;
       }
       for (let last = -1; last !== steps(); await sleep(500)) last = steps();
-      const there = machine.cpus().length;
+      const there = machine.cpus().length; // 1 if the browser gave the lock all the same, and the list of locks said so
       const reaped = machine.reap(identity, { confirmed: true });
       const left = machine.cpus().length;
       machine.close();
-      return { codes, there, reaped, left };
+      return { code, consistent: reaped === (there === 2), left };
     });
-    expect(result).toEqual({ codes: ['EPERM', 'EBUSY'], there: 2, reaped: true, left: 1 });
+    expect(result).toEqual({ code: 'EPERM', consistent: true, left: 1 });
   });
 
   test('a hundred workers one after another, each terminated, find a place', async () => {
@@ -228,5 +226,5 @@ describe.skipIf(BROWSER === undefined)('in headless Chromium', () => {
       return { wrong, reaped, live };
     });
     expect(result).toEqual({ wrong: 0, reaped: 100, live: 0 });
-  });
+  }, 240_000);
 });

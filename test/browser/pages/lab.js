@@ -5,7 +5,7 @@ const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseco
 /** Rejects after a hang limit. */
 async function until(reached) {
   for (let waited = 0; !reached(); waited++) {
-    if (waited > 2000) throw new Error('not reached');
+    if (waited > 5000) throw new Error('not reached');
     await sleep(10);
   }
 }
