@@ -17,12 +17,12 @@ class Host implements LifeLocks {
   fails = false;
   queries = 0;
 
-  request(name: string, options: { signal?: AbortSignal }, given: () => unknown): Promise<unknown> {
+  request(name: string, options: { signal?: unknown }, given: () => unknown): Promise<unknown> {
     if (this.fails) return Promise.reject(new Error('SecurityError'));
     return new Promise((done, failed) => {
       const settle = (error?: unknown): void => (error === undefined ? done(undefined) : failed(error));
       const request = { name, given, settle };
-      options.signal?.addEventListener('abort', () => {
+      (options.signal as AbortSignal | undefined)?.addEventListener('abort', () => {
         this.waiting = this.waiting.filter((other) => other !== request);
         settle(new Error('AbortError'));
       });

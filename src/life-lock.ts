@@ -20,9 +20,9 @@ import {
 } from './sync/control.layout.ts';
 import type { Cpu } from './sync/cpu.ts';
 
-/** What is used of the host's `navigator.locks`. */
+/** What is used of the host's `navigator.locks`. `signal` is an AbortSignal: not every consumer's compiler knows it. */
 export interface LifeLocks {
-  request(name: string, options: { signal?: AbortSignal }, given: () => unknown): Promise<unknown>;
+  request(name: string, options: { signal?: unknown }, given: () => unknown): Promise<unknown>;
   query(): Promise<{ readonly held?: readonly { readonly name?: string }[] }>;
 }
 
@@ -177,7 +177,7 @@ export class LifeWatcher {
 async function request(
   locks: LifeLocks,
   name: string,
-  options: { signal?: AbortSignal },
+  options: { signal?: unknown },
   given: () => unknown,
 ): Promise<void> {
   await locks.request(name, options, given);
