@@ -9,7 +9,7 @@ import { byteCount, checkObject, checkProt, mapRequest, pageRange, show } from '
 import { oops } from './base/assert.ts';
 import type { MmRef, Vpn } from './base/brands.ts';
 import { NONE } from './base/brands.ts';
-import { VmError, WouldBlock } from './base/errors.ts';
+import { VmError } from './base/errors.ts';
 import { PAGE_SIZE, VPN_LIMIT } from './base/limits.ts';
 import type { BulkAccess } from './bulk.ts';
 import type { SpaceHandle } from './handles.ts';
@@ -17,6 +17,7 @@ import { MappedFile } from './mapped-file.ts';
 import type { OpenSpace, SpaceHost } from './open-space.ts';
 import { MM_MAP_COUNT, MM_MAPPED_PAGES, MM_SEQUENCE } from './paging/mm.layout.ts';
 import type { View } from './paging/view.ts';
+import { populate } from './populate.ts';
 import { publicCall } from './public-call.ts';
 import type { Kernel } from './space/kernel.ts';
 import { rootOf } from './space/layout.ts';
@@ -25,8 +26,6 @@ import { protectRange } from './space/protect.ts';
 import { unmapPages } from './space/unmap.ts';
 import { futexNotify, futexWait } from './virtual-futex.ts';
 import { VM_PROT, VM_SHARED } from './vma/vma.layout.ts';
-
-const POPULATE_RETRY_MS = 1;
 
 /** One line of `maps()`. */
 export interface Mapping {
@@ -112,8 +111,9 @@ export class Space {
 
   /**
    * Changes the rights of whole pages. mprotect(2), except that a range with a hole changes nothing. When it returns no thread
-   * can still use a right that it took away. Throws EINVAL, ENOMEM (a hole), EACCES, ETIMEDOUT (a thread does not leave its
-   * section: the new rights are in force for every translation made from now on).
+   * can still use a right that it took away. Throws EINVAL, ENOMEM (a hole), EACCES; ETIMEDOUT, or WouldBlock where blocking is not
+   * allowed: a thread does not leave its section. The new rights are in force for every translation made from now on; a
+   * translation that such a section has made it may use until it leaves.
    */
   mprotect(address: number, length: number, prot: number): void {
     this._check('mprotect');
@@ -393,24 +393,15 @@ export class Space {
   }
 
   /**
-   * Faults [address, address + length) in for reading. Resolves to the bytes done, as `read`. On a thread that must not block
-   * it waits for other threads' reads without blocking; elsewhere it does its work before it returns.
+   * Faults [address, address + length) in for reading. Resolves to the bytes done, as `read`. Where a fault would have to block and
+   * must not, it reads the file asynchronously (a backing's `readAsync`; Blobs have it), and waits for other threads without blocking;
+   * elsewhere it does its work before it returns. Of a range larger than memory only the last pages stay. Rejects as `read` throws;
+   * with EBADF when the space is closed meanwhile, ETIMEDOUT when no page could be had for the machine's `ioTimeout`, EAGAIN
+   * when a page is reclaimed again and again before it can be mapped.
    */
   async populate(address: number, length: number): Promise<number> {
-    byteCount(address, 'address', 'populate');
-    byteCount(length, 'length', 'populate');
-    for (let done = 0; ; ) {
-      this._enter('populate');
-      try {
-        return this._bulk.prefault(address, length, done);
-      } catch (error) {
-        if (!(error instanceof WouldBlock)) throw error;
-        done = error.done ?? done;
-      } finally {
-        this._leave();
-      }
-      await new Promise((resolve) => setTimeout(resolve, POPULATE_RETRY_MS));
-    }
+    const { translator, faulter } = this._open;
+    return populate({ translator, faulter, checkOpen: () => this._check('populate') }, address, length);
   }
 
   /* Waiting. */

@@ -46,12 +46,6 @@ export class BulkAccess {
     );
   }
 
-  /** Goes on behind the first `from` bytes, which count as done. */
-  prefault(address: number, length: number, from: number): number {
-    byteCount(length, 'length', 'populate');
-    return this._pages(address, length, false, 'populate', () => undefined, from);
-  }
-
   copy(target: number, source: number, length: number): number {
     byteCount(length, 'length', 'copy');
     byteCount(target, 'target', 'copy');

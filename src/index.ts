@@ -8,16 +8,17 @@ export { BusError, Oops, SegmentationFault, VmError, WouldBlock } from './base/e
 export { PAGE_SIZE } from './base/limits.ts';
 export type { Census, PoolCensus } from './census.ts';
 export * from './constants.ts';
+export type { BrowserWorker, ReapOptions, WatchedWorker } from './deaths.ts';
 export type { DesignName } from './design/designs.ts';
 export { DESIGN_NAMES } from './design/designs.ts';
 export type { MachineHandle, SpaceHandle } from './handles.ts';
+export type { CpuIdentity } from './life-lock.ts';
 export type {
   FrameMemory,
   Machine,
   MachineCounters,
   MachineOptions,
   SpaceOptions,
-  WatchedWorker,
 } from './machine.ts';
 export { attachMachine, attachSpace, createMachine, machineOf } from './machine.ts';
 export type { FileHandle, MappedFile } from './mapped-file.ts';

@@ -14,6 +14,7 @@ import { VmError } from './base/errors.ts';
 import { MAX_CPUS, PAGE_SIZE } from './base/limits.ts';
 import { allocate, type MemoryBuffer, makeControl, makeKernel } from './boot.ts';
 import { type Census, takeCensus } from './census.ts';
+import { type BrowserWorker, Deaths, type ReapOptions, type WatchedWorker } from './deaths.ts';
 import { DESIGN_NAMES, type DesignName, designById, designByName } from './design/designs.ts';
 import { isMemory, isSharedMemory, mayShrink, memoryBytes, openMemory } from './foreign.ts';
 import {
@@ -24,6 +25,7 @@ import {
   readSpaceHandle,
   type SpaceHandle,
 } from './handles.ts';
+import { type CpuIdentity, type LifeLock, lifeLocks, takeLifeLock, tellsOfExit } from './life-lock.ts';
 import { type FileHandle, MappedFile } from './mapped-file.ts';
 import { OpenSpace } from './open-space.ts';
 import { MM_SERIAL } from './paging/mm.layout.ts';
@@ -61,12 +63,6 @@ export interface MachineOptions {
   readonly ioTimeout?: number | undefined;
 }
 
-/** What `watch` needs of a Worker of node:worker_threads. */
-export interface WatchedWorker {
-  readonly threadId: number;
-  once(event: 'exit', listener: () => void): unknown;
-}
-
 export interface SpaceOptions {
   /** Most bytes that may be mapped (RLIMIT_AS). Default: none. */
   readonly limit?: number | undefined;
@@ -76,8 +72,6 @@ export interface MachineCounters extends Counters {
   readonly histograms: Record<HistogramName, number[]>;
 }
 
-/** Milliseconds until a death that could not be dealt with is tried again. */
-const REAP_RETRY_MS = 50;
 const DEFAULT_STALL_MS = 10_000;
 const DEFAULT_IO_MS = 60_000;
 const machines = new Map<string, Machine>();
@@ -117,7 +111,8 @@ export class Machine {
   readonly #key: string;
   readonly #spaces = new Map<number, OpenSpace>();
   readonly #files = new Map<number, Set<MappedFile>>();
-  readonly #deadThreads = new Set<number>();
+  readonly #deaths: Deaths;
+  readonly #life: LifeLock | undefined;
   #closed = false;
 
   /** Internal: use `createMachine` or `attachMachine`. */
@@ -144,11 +139,20 @@ export class Machine {
         return moved;
       };
     }
+    const locks = this.shared ? lifeLocks() : undefined;
+    this.#deaths = new Deaths(this, key, locks);
+    if (locks !== undefined) this.#life = takeLifeLock(this.kernel.cpu, key, locks);
   }
 
   /** Number of this thread's cpu. */
   get cpu(): number {
     return this.kernel.cpu.id;
+  }
+
+  /** This thread, as `reap` in another one takes it. Cloneable; unlike the cpu's number it is never another thread's. */
+  get identity(): CpuIdentity {
+    const { id, serial } = this.kernel.cpu;
+    return { cpu: id, serial };
   }
 
   get closed(): boolean {
@@ -288,49 +292,42 @@ export class Machine {
   /* Deaths. */
 
   /**
-   * Tells the machine that the thread of cpu `id` is gone: its locks are released, what it was doing is finished or undone, its
-   * spaces and files are closed. Only for threads that the host has confirmed dead. False if there is no such cpu. Throws
-   * EINVAL for this thread's own cpu.
+   * Tells the machine that a thread is gone: its locks are released, what it was doing is finished or undone, its spaces and files are
+   * closed. False if there is no such thread any more. `who` is the thread's `machine.identity`; a cpu's number alone names whoever has
+   * it now. For a thread whose end this thread has seen itself (`watch`), or with `confirmed: true` for one of which the caller knows
+   * that it runs no more: else EPERM. Throws EBUSY for one that lives: a watched one that has not ended, one that still enters sections;
+   * EINVAL for this thread. A thread that is asleep, or that computes without touching the machine, cannot be told from a dead one:
+   * do not confirm what you do not know. In a browser a busy worker runs on for seconds after `terminate()`.
    */
-  reap(id: number): boolean {
+  reap(who: number | CpuIdentity, options: ReapOptions = {}): boolean {
     this.checkOpen('reap');
-    if (!Number.isInteger(id) || id < 0) throw new VmError('EINVAL', 'reap', `${show(id)} is not a cpu`);
-    if (id === this.cpu) throw new VmError('EINVAL', 'reap', 'a thread cannot reap itself');
-    return this.reapNow(id);
+    return this.#deaths.reap(who, options);
   }
 
   /** Internal: `reap` without a doubt, for those who know that the thread of cpu `id` is gone. */
-  reapNow(id: number): boolean {
-    return this.#reaping(() => (reapCpu(this.kernel, id) ? 1 : 0)) > 0;
+  reapNow(id: number, serial?: number): boolean {
+    return this.#reaping(() => (reapCpu(this.kernel, id, serial) ? 1 : 0)) > 0;
   }
 
   /**
    * Reaps the worker's cpus when it is gone, however it ends: call it right after `new Worker`. What the worker closed itself is
-   * not touched. In browsers nothing tells of a worker's end: call `reap` when a lock that it held (Web Locks) is released.
-   * Throws EINVAL for what is no running worker of worker_threads.
+   * not touched. In Node its `exit` tells: when `await worker.terminate()` goes on, it has been reaped. In a browser the Web Lock
+   * does that every attached thread holds: soon after the worker's last step, for all workers of this machine; not for one that ends
+   * before the browser has given it the lock (see `watchable`). Throws EINVAL for what is no running Worker.
    */
-  watch(worker: WatchedWorker): void {
+  watch(worker: WatchedWorker | BrowserWorker): void {
     this.checkOpen('watch');
-    const thread = worker?.threadId;
-    if (typeof thread !== 'number' || thread < 0 || typeof worker.once !== 'function') {
-      throw new VmError('EINVAL', 'watch', 'not a running Worker of node:worker_threads');
-    }
-    worker.once('exit', () => this.#reapSoon(thread));
+    this.#deaths.watch(worker);
   }
 
-  /** One death may need another to be reaped first (its locks): those that fail are tried again, also after the next. */
-  #reapSoon(thread: number): void {
-    this.#deadThreads.add(thread);
-    if (this.#closed) return;
-    for (const dead of [...this.#deadThreads]) {
-      try {
-        this.reapThread(dead);
-        this.#deadThreads.delete(dead);
-      } catch (error) {
-        if (!(error instanceof VmError)) throw error;
-      }
-    }
-    if (this.#deadThreads.size > 0) setTimeout(() => this.#reapSoon(thread), REAP_RETRY_MS);
+  /**
+   * Resolves to true once others can tell when this thread ends. At once in Node. In a browser a thread that is going to work for long
+   * without letting its event loop turn awaits it first: until then the browser has not given it its Web Lock. False where there are
+   * none, or the machine was closed.
+   */
+  async watchable(): Promise<boolean> {
+    this.checkOpen('watchable');
+    return this.#life === undefined ? this.shared && tellsOfExit() : this.#life.held;
   }
 
   /** Internal: reaps every cpu of the host's thread `thread`; the number reaped. */
@@ -390,7 +387,7 @@ export class Machine {
     return out;
   }
 
-  /** Waits for grace periods until everything retired is free again. Throws EDEADLK inside `run`. */
+  /** Waits for grace periods until everything retired is free again. Throws EDEADLK inside `run`, ETIMEDOUT, WouldBlock. */
   drain(): void {
     this.checkOpen('drain');
     if (this.kernel.rcu.inSection) throw new VmError('EDEADLK', 'drain', 'called inside run()');
@@ -416,7 +413,9 @@ export class Machine {
     for (const files of this.#files.values()) for (const file of files) file.machineClosed();
     for (const { holders } of this.#spaces.values()) for (const space of holders) space.machineClosed();
     kernel.files.sweepLocal('all');
+    this.#deaths.close();
     if (!kernel.cpu.poisoned) lastCall(kernel, () => detachKernel(kernel));
+    this.#life?.giveBack(); // after the slot: whoever gets the lock finds nobody dead
   }
 
   /** Internal. */

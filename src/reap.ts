@@ -25,6 +25,7 @@ import {
 import type { Kernel } from './space/kernel.ts';
 import { forEachMm, forEveryMm } from './space/mm.ts';
 import {
+  C_SERIAL,
   C_SLOT,
   C_STATE,
   C_THREAD,
@@ -51,20 +52,20 @@ export function reapThread(k: Kernel, thread: number): number {
 }
 
 /**
- * The thread of cpu `id` is gone, as the host has confirmed. False if the cpu is not in use, or somebody else is reaping it. Throws
+ * The thread of cpu `id` is gone, as the host has confirmed; with `serial`, the thread of that serial. False if the cpu is not in use, or somebody else is reaping it. Throws
  * ETIMEDOUT when another dead thread's lock is in the way, ENOMEM: this cpu has then given up, and goes on with its next call;
  * nobody needs to ask again. Requires: outside sections, nothing held.
  */
-export function reapCpu(k: Kernel, id: number): boolean {
+export function reapCpu(k: Kernel, id: number, serial?: number): boolean {
   if (id >= MAX_CPUS) throw new VmError('EINVAL', 'reap', `there is no cpu ${id}`);
-  const claimed = claimDead(k, id);
+  const claimed = claimDead(k, id, serial);
   if (claimed === 'none') return false;
   const buried = k.cpu.gaveUp === undefined ? finishAll(k, k.cpu.stallLimit) : recover(k, k.cpu.stallLimit);
   return claimed === 'mine' || buried.includes(id);
 }
 
 /** 'others': some other cpu is at it, or was when it died itself. */
-function claimDead(k: Kernel, id: number): 'mine' | 'others' | 'none' {
+function claimDead(k: Kernel, id: number, serial: number | undefined): 'mine' | 'others' | 'none' {
   const at = cpuSlot(id) + C_STATE;
   for (;;) {
     const state = load(k.words, at);
@@ -74,7 +75,12 @@ function claimDead(k: Kernel, id: number): 'mine' | 'others' | 'none' {
     if (kind !== CPU_ATTACHED && kind !== CPU_DEAD && kind !== CPU_GAVE_UP) return 'none';
     // Somebody who is finishing its call for it finds out in the end that it is dead, and begins anew.
     const wanted = kind === CPU_GAVE_UP && tag !== 0 ? inHands(CPU_DEAD, tag) : inHands(CPU_DEAD, k.cpu.tag);
-    if (cas(k.words, at, state, wanted) === state) return wanted === inHands(CPU_DEAD, k.cpu.tag) ? 'mine' : 'others';
+    if (cas(k.words, at, state, wanted) !== state) continue;
+    if (serial !== undefined && load(k.words, cpuSlot(id) + C_SERIAL) !== serial) {
+      cas(k.words, at, wanted, state); // another thread has the slot by now
+      return 'none';
+    }
+    return wanted === inHands(CPU_DEAD, k.cpu.tag) ? 'mine' : 'others';
   }
 }
 

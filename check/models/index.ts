@@ -1,6 +1,7 @@
 /** All models of the library that must hold. (Those of the hazards are in a bundle of their own: some of them must fail.) */
 import type { Model } from '../model.ts';
 import { backingModels } from './backing/index.ts';
+import { provideModels } from './backing/provide.ts';
 import { deathModels } from './death/index.ts';
 import { memoryModels } from './memory/index.ts';
 import { comingModels } from './space/coming.ts';
@@ -15,5 +16,6 @@ export const models: readonly Model<unknown>[] = [
   ...(historyModels as unknown as readonly Model<unknown>[]),
   ...comingModels,
   ...backingModels,
+  ...provideModels,
   ...deathModels,
 ];

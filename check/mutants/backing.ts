@@ -180,6 +180,39 @@ export const backingMutants: readonly Mutant[] = [
     fails: /unlocks page|not among those|data race/,
   },
   {
+    id: 'provide-read/page-lock-shared',
+    model: 'provide-read',
+    why: 'A page that is brought is used before its bytes are there.',
+    edits: notExclusive,
+    fails: /unlocks page|not among those|data race/,
+  },
+  {
+    id: 'provide-munmap/not-compared',
+    model: 'provide-munmap',
+    why: 'Bytes that were read before are put into the cache without a look whether the file is still mapped there.',
+    edits: [
+      {
+        file: 'src/fault/absent.ts',
+        find: '      if (!mapsStill(f, vma, vpn, pages)) return; // the next fault says what is there now\n',
+        replace: '',
+      },
+    ],
+    fails: /another one’s bytes|not among those|Oops|frame \d+|no end/,
+  },
+  {
+    id: 'provide-munmap/no-reference',
+    model: 'provide-munmap',
+    why: 'The VMA is not named in the slot while its file’s page is brought: the file may go meanwhile.',
+    edits: [
+      {
+        file: 'src/fault/absent.ts',
+        find: 'f.protocol.sleep(k, mm, vma, () => k.files.provide(pages.mapping, pages.index, bytes));',
+        replace: 'k.rcu.outside(() => k.files.provide(pages.mapping, pages.index, bytes));',
+      },
+    ],
+    fails: /another one’s bytes|not among those|Oops|frame \d+|no end/,
+  },
+  {
     id: 'read-ahead/page-lock-shared',
     model: 'read-ahead',
     why: 'A page that was read ahead is used before its bytes are there.',

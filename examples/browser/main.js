@@ -24,6 +24,7 @@ async function main() {
   await Promise.all(
     [0, 1].map((n) => {
       const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
+      machine.watch(worker); // if it dies, what it held is given back
       const end = data + Math.min(file.size, (n + 1) * half);
       worker.postMessage({
         space: space.handle,
@@ -46,7 +47,9 @@ async function main() {
   } catch (error) {
     blocked = error.name;
   }
-  out.textContent = `${lines} newlines in ${file.size} bytes; on this thread: ${blocked}`;
+  await space.populate(data, 4096); // reads the Blob without blocking
+  const first = space.load8(data);
+  out.textContent = `${lines} newlines in ${file.size} bytes; on this thread: ${blocked}, and after populate ${first}`;
   machine.close();
 }
 

@@ -14,6 +14,12 @@ export interface Backing {
   read(position: number, targets: readonly Uint8Array[]): number;
   /** Lets go of what this thread has opened. */
   close(): void;
+  /**
+   * For threads in which `read` throws WouldBlock, as a page's main thread: the `length` bytes from byte `position` on, all of them and
+   * no more. Only `space.populate` calls it, with nothing held. The bytes are copied. A rejection, or another number of bytes, is a
+   * BusError; so is an answer that takes longer than the machine's `ioTimeout`, with ETIMEDOUT.
+   */
+  readAsync?(position: number, length: number): Promise<Uint8Array>;
 }
 
 /**

@@ -1,4 +1,7 @@
-/** Blobs, read with FileReaderSync in the faulting worker. A Blob cannot be named in shared memory: each thread is given it. */
+/**
+ * Blobs, read with FileReaderSync in the faulting worker; a page's main thread has none and reads them by `populate`. A Blob cannot be
+ * named in shared memory: each thread is given it.
+ */
 import { VmError, WouldBlock } from '../base/errors.ts';
 import { type Backing, markExact } from './backing.ts';
 
@@ -24,6 +27,9 @@ export function blobBacking(blob: Blob): Backing {
       return done;
     },
     close() {},
+    async readAsync(position, length) {
+      return new Uint8Array(await blob.slice(position, position + length).arrayBuffer());
+    },
   });
 }
 

@@ -2,7 +2,7 @@
  * Open files and their I/O. `fetch` is the only place that calls a file system: the calling thread holds the locks of the
  * pages it fills and nothing else.
  */
-import { add, load, now, peek, peekF64, peekRacy, poke, pokeF64, store } from '#atomics';
+import { add, load, now, peek, peekF64, peekRacy, poke, pokeF64, setBytes, store } from '#atomics';
 import { doingIo } from '#lockdep';
 import { oops } from '../base/assert.ts';
 import type { MappingRef, PageRef, Pfn } from '../base/brands.ts';
@@ -282,6 +282,48 @@ export class Files {
     const was = this._local.get(mapping);
     if (was !== undefined && was.backing !== backing) this._closeQuietly(was.backing);
     this._local.set(mapping, { serial: this.serial(mapping), backing });
+  }
+
+  /** This thread's backing of the file, if it has one already. Calls nobody. */
+  localBacking(mapping: MappingRef): Backing | undefined {
+    const known = this._local.get(mapping);
+    return known !== undefined && known.serial === this.serial(mapping) ? known.backing : undefined;
+  }
+
+  /**
+   * Puts pages that were read beforehand into the cache, unlocked: the one at `index` whatever it takes, those after it while frames are
+   * free. Whoever was first keeps his page. `bytes` are whole pages, but at the end of the file, and nobody else's. Requires: as `fetch`.
+   * Throws EIO (not as many bytes as the file has there), ENOMEM, WouldBlock.
+   */
+  provide(mapping: MappingRef, index: number, bytes: Uint8Array): void {
+    const wanted = Math.ceil(bytes.length / PAGE_SIZE) * PAGE_SIZE;
+    const expected = Math.min(wanted, this.size(mapping) - index * PAGE_SIZE);
+    if (bytes.length === 0 || bytes.length !== expected) {
+      throw new VmError('EIO', 'read', `${bytes.length} bytes at page ${index}, where the file has ${expected}`);
+    }
+    this._cpu.count(COUNTER['io.reads']);
+    this._frames.follow(); // the caller's code has run since the bytes were asked for
+    this._reclaim.keepReserve(); // before: it could take the pages that we are bringing
+    for (let done = 0; done < bytes.length; done += PAGE_SIZE) {
+      const part = bytes.subarray(done, done + PAGE_SIZE);
+      if (!this._providePage(mapping, index + done / PAGE_SIZE, part, done === 0 ? 'wait' : 'free')) return;
+    }
+  }
+
+  /** False if no frame was to be had. */
+  private _providePage(mapping: MappingRef, index: number, part: Uint8Array, frame: 'wait' | 'free'): boolean {
+    if (this._cache.lookup(mapping, index) !== NONE) return true;
+    const pfn = frame === 'wait' ? this._reclaim.obtainFrame() : this._frames.alloc();
+    if (pfn === 0) return false;
+    const { page, inserted } = this._insertLocked(mapping, index, pfn);
+    if (!inserted) return true;
+    setBytes(this._frames.bytes, pfn * PAGE_SIZE, part);
+    if (part.length < PAGE_SIZE) this._frames.zeroTail(pfn, part.length);
+    this._cache.markUptodate(page);
+    pageUnlock(this._cpu, page);
+    this._cpu.count(COUNTER['io.pages']);
+    if (frame === 'free') this._cpu.count(COUNTER['readahead.pages']);
+    return true;
   }
 
   /** Requires: page lock. A page that a dead reader left behind unread leaves the file; then the lock is dropped. */

@@ -81,7 +81,7 @@ export class BusError extends VmError {
 
 /**
  * The thread must not block (a browser's main thread) and the call would have had to. Nothing has changed, but for what `done`
- * says.
+ * says, and for `mprotect`, which then had nothing left to do but to wait.
  */
 export class WouldBlock extends VmError {
   /** What the call would have waited for. */

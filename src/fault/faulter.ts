@@ -6,7 +6,7 @@ import { load, now, pause, wait } from '#atomics';
 import { pageUnlock } from '../backing/page-lock.ts';
 import type { MappingRef, MmRef, PageRef, Pfn, VmaRef, Vpn } from '../base/brands.ts';
 import { NONE } from '../base/brands.ts';
-import { BusError, SegmentationFault, VmError } from '../base/errors.ts';
+import { BusError, SegmentationFault, VmError, WouldBlock } from '../base/errors.ts';
 import { PAGE_SIZE } from '../base/limits.ts';
 import { MAX_OPTIMISTIC_RESTARTS } from '../base/tunables.ts';
 import { MM_REPLACED } from '../paging/mm.layout.ts';
@@ -36,6 +36,8 @@ import type { FaultProtocol } from './protocol.ts';
 const OUR_CODES = new Set(['ENOMEM', 'EWOULDBLOCK', 'EDEADLK', 'ETIMEDOUT']);
 /** Sleeps of one fault. Each brings what it was for, unless another thread is faster every time. */
 const MAX_SLEEPS = 10_000;
+/** Milliseconds that a thread which must not block spins for it. */
+const SPIN_MS = 10;
 /** Milliseconds to sleep for a MAP_FIXED that is tearing the old mapping down. */
 const REMAP_WAIT_MS = 1;
 
@@ -109,6 +111,7 @@ export class Faulter {
       if (++lost > MAX_OPTIMISTIC_RESTARTS) {
         this.pessimistic = true;
         if (since === 0) since = now();
+        else if (!cpu.canBlock && now() - since > SPIN_MS) throw new WouldBlock(access, 'a layout operation', address);
         else if (now() - since > cpu.stallLimit) {
           throw new VmError('ETIMEDOUT', access, `a layout operation has not ended for ${cpu.stallLimit} ms`, address);
         }

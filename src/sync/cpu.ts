@@ -23,6 +23,7 @@ import { MAX_CPUS } from '../base/limits.ts';
 import { histogramSlot } from '../trace/counters.ts';
 import {
   C_COUNTERS,
+  C_LIFE,
   C_RETIRE_FREEING,
   C_RETIRE_LOCK,
   C_RETIRE_OPEN_COUNT,
@@ -42,6 +43,7 @@ import {
   H_POISON,
   H_SHARED,
   H_STALL_MS,
+  LIFE_NONE,
 } from './control.layout.ts';
 
 const POLLED = 'a poll: a thread may notice the poison a few calls later';
@@ -146,6 +148,8 @@ export function attachCpu(words: Int32Array, floats: Float64Array, thread: numbe
 export function detachCpu(words: Int32Array, id: number): void {
   const base = cpuSlot(id);
   store(words, base + C_SLOT, 0);
+  store(words, base + C_SERIAL, 0); // whoever names the thread that was here names nobody from now on
+  store(words, base + C_LIFE, LIFE_NONE);
   store(words, base + C_THREAD, -1);
   store(words, base + C_STATE, hasRetired(words, base) ? CPU_LEFT : CPU_FREE);
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { bareMachine, reader } from '../../test/kernel.ts';
+import { WouldBlock } from '../base/errors.ts';
 import { RETIRE_TABLE } from '../space/kernel.ts';
 import { C_SLOT, EPOCH } from './control.layout.ts';
 import type { Rcu } from './rcu.ts';
@@ -106,6 +107,25 @@ describe('grace periods', () => {
     kernel.rcu.synchronize();
   });
 
+  test('are not waited for long on a thread that must not block: WouldBlock, which names the cpu', () => {
+    const { kernel, cpu, another } = bareMachine(128, 20_000);
+    (cpu as { canBlock: boolean }).canBlock = false;
+    const other = another();
+    const section = reader(8);
+    const nudged: number[] = [];
+    kernel.rcu.nudge = (mm) => nudged.push(mm);
+    kernel.rcu.synchronize();
+    other.rcu.enter(section);
+    expect(() => kernel.rcu.synchronize()).toThrow(WouldBlock);
+    expect(() => kernel.rcu.synchronize()).toThrow(/cpu 1 \(thread 0\) has not left its section/);
+    expect(nudged).toContain(other.cpu.id);
+    // A section that polls has left by the time of a look.
+    kernel.rcu.nudge = () => other.rcu.republish();
+    kernel.rcu.synchronize();
+    other.rcu.leave(section);
+    kernel.rcu.synchronize();
+  });
+
   test('of this thread’s own section are no deadlock: it is left meanwhile', () => {
     const { kernel } = bareMachine();
     const section = reader();
@@ -113,6 +133,23 @@ describe('grace periods', () => {
     kernel.rcu.synchronize();
     expect(section.revalidated).toBe(2);
     kernel.rcu.leave(section);
+  });
+
+  test('and signs of life: a section that is entered anew, or left, shows that its thread lives', () => {
+    const { kernel, cpu, another } = bareMachine();
+    const other = another();
+    const { id } = other.cpu;
+    const section = reader(8);
+    expect(kernel.rcu.stirs(id, 1)).toBe(false);
+    other.rcu.enter(section);
+    expect(kernel.rcu.stirs(id, 1)).toBe(false);
+    kernel.rcu.nudge = () => other.rcu.republish(); // in the same epoch: the slot itself does not change
+    expect(kernel.rcu.stirs(id, 20_000)).toBe(true);
+    (cpu as { canBlock: boolean }).canBlock = false;
+    expect(kernel.rcu.stirs(id, 20_000)).toBe(true);
+    kernel.rcu.nudge = () => other.rcu.depth > 0 && other.rcu.leave(section);
+    expect(kernel.rcu.stirs(id, 20_000)).toBe(true);
+    expect(kernel.rcu.stirs(id, 1)).toBe(false);
   });
 
   test('survive the epoch’s wrap', () => {

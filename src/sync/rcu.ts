@@ -11,15 +11,16 @@
  * outlive. Under memory pressure any cpu may free any cpu's list. Objects are linked through a word of their own, so a list
  * has no capacity to run out of.
  */
-import { add, cas, load, notify, now, pause, peek, peekRacy, poke, store, wait } from '#atomics';
+import { add, cas, load, notify, now, pause, peek, peekRacy, poke, pokeRacy, store, wait } from '#atomics';
 import { DEV } from '#dev';
 import { mightSleep, sectionEntered, sectionLeft } from '#lockdep';
 import { oops } from '../base/assert.ts';
-import { VmError } from '../base/errors.ts';
+import { VmError, WouldBlock } from '../base/errors.ts';
 import { MAX_CPUS } from '../base/limits.ts';
 import { GRACE_SPINS_BEFORE_NUDGE, GRACE_SPINS_BEFORE_WAIT, RETIRE_BACKLOG, RETIRE_BATCH } from '../base/tunables.ts';
 import { COUNTER } from '../trace/counters.ts';
 import {
+  C_ENTRIES,
   C_RETIRE_FREEING,
   C_RETIRE_LOCK,
   C_RETIRE_OPEN,
@@ -30,6 +31,7 @@ import {
   C_SLOT,
   C_STACK,
   C_THREAD,
+  C_WAKE,
   CPU_WORDS,
   CPUS,
   CPUS_USED,
@@ -80,6 +82,9 @@ const BACKLOG_WAIT_MS = 50;
 /** Longest that a cpu waits for the lock over its own lists, which others hold for a moment to free what is in them. */
 const LISTS_PATIENCE_MS = 1000;
 const WORTH_A_LOOK = 'how much waits to be freed decides when to look, under the lock, not what is freed';
+/** Longest that a thread that must not block spins for a grace period: for others to see the nudge, not for the user to see a stop. */
+const SPIN_MS = 10;
+const A_SIGN_OF_LIFE = 'a count that moves shows that its thread lives; one that does not shows nothing';
 
 /** A section in which nothing is translated. */
 class Walk implements SectionClient {
@@ -206,6 +211,7 @@ export class Rcu {
     const { words, base } = this.cpu;
     store(words, base + C_SLOT, load(words, EPOCH) | 1); // then the generations: pairs with bump-then-scan in _elapsed
     this.sectionSerial++;
+    pokeRacy(words, base + C_ENTRIES, this.sectionSerial, A_SIGN_OF_LIFE);
   }
 
   private _unpublish(): void {
@@ -237,13 +243,15 @@ export class Rcu {
 
   /**
    * Waits until every section that was open has passed a quiescent point. Leaves this thread's own sections meanwhile. Throws
-   * ETIMEDOUT, naming the cpu, when one stays in its section for the machine's stall limit.
+   * ETIMEDOUT, naming the cpu, when one stays in its section for the machine's stall limit; WouldBlock on a thread that must not block,
+   * when one has not noticed the nudge after a few milliseconds.
    */
   synchronize(): void {
     const tag = this.startGracePeriod();
     const was = this.suspend();
+    const { canBlock, stallLimit } = this.cpu;
     try {
-      const blocker = this._waitFor(tag, this.cpu.stallLimit);
+      const blocker = this._waitFor(tag, canBlock ? stallLimit : Math.min(stallLimit, SPIN_MS));
       if (blocker !== -1) this._stalled(blocker);
     } finally {
       this.resume(was);
@@ -270,7 +278,10 @@ export class Rcu {
 
   private _sleep(tag: number, milliseconds: number): void {
     const { cpu } = this;
-    if (!cpu.canBlock) return; // it spins: sections are short, and what it waits for has changed already
+    if (!cpu.canBlock) {
+      pause();
+      return;
+    }
     const seen = load(cpu.words, GRACE);
     add(cpu.words, GRACE_WAITERS, 1);
     // Whoever leaves its section from here on sees that somebody waits.
@@ -278,8 +289,29 @@ export class Rcu {
     add(cpu.words, GRACE_WAITERS, -1);
   }
 
+  /**
+   * Whether cpu `id` enters or leaves a section within `milliseconds`, nudged meanwhile: then its thread lives. That it does not shows
+   * nothing. Requires: outside sections.
+   */
+  stirs(id: number, milliseconds: number): boolean {
+    const { cpu } = this;
+    const { words } = cpu;
+    mightSleep(cpu, 'a sign of life of another cpu');
+    const entries = peekRacy(words, cpuSlot(id) + C_ENTRIES, A_SIGN_OF_LIFE);
+    const slot = load(words, cpuSlot(id) + C_SLOT);
+    for (const since = now(); now() - since <= milliseconds; ) {
+      if (load(words, cpuSlot(id) + C_SLOT) !== slot) return true;
+      if (peekRacy(words, cpuSlot(id) + C_ENTRIES, A_SIGN_OF_LIFE) !== entries) return true;
+      this.nudge(id);
+      if (cpu.canBlock) wait(words, cpu.base + C_WAKE, load(words, cpu.base + C_WAKE), 1);
+      else for (let spins = 0; spins < GRACE_SPINS_BEFORE_NUDGE; spins++) pause();
+    }
+    return false;
+  }
+
   private _stalled(id: number): never {
     this.cpu.count(COUNTER['grace.stalls']);
+    if (!this.cpu.canBlock) throw new WouldBlock('synchronize', `a grace period: ${this.describeSection(id)}`);
     throw new VmError(
       'ETIMEDOUT',
       'synchronize',

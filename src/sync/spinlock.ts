@@ -167,7 +167,7 @@ function waitForLock(cpu: Cpu, at: number, cls: number, limit: number): boolean 
 
 function stalled(cpu: Cpu, at: number, cls: number): never {
   const owner = (load(cpu.words, at) & OWNER_MASK) - 1;
-  const hint = 'if its thread was terminated, tell the machine: machine.watch(worker) or machine.reap(cpu)';
+  const hint = 'if its thread was terminated, tell the machine: machine.watch(worker), or machine.reap(identity)';
   const what = `cpu ${owner} has held ${LOCK_CLASSES[cls]} for ${cpu.stallLimit} ms; ${hint}`;
   giveUp(cpu, new VmError('ETIMEDOUT', 'lock', what));
 }

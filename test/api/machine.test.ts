@@ -171,6 +171,32 @@ describe.each(DESIGNS)('machines under %s', (design) => {
     });
   });
 
+  test('on a thread that must not block the wait is short: WouldBlock, and what was to be done can be done later', () => {
+    withMachine({ design, memory: 64 * PAGE, stallTimeout: 60_000 }, ({ machine, space }) => {
+      const { words, cpu } = machine.kernel;
+      (cpu as { canBlock: boolean }).canBlock = false;
+      const at = map(space, 63);
+      space.fill(at, 63 * PAGE, 1);
+      const slot = cpuSlot(7) + C_SLOT;
+      words[CPUS_USED] = 8;
+      words[slot] = 1; // in a section since the first epoch
+      const error = expectError('EWOULDBLOCK', () => space.mprotect(at, PAGE, PROT_READ));
+      expect(error.message).toContain('cpu 7');
+      expectFault('SEGV_ACCERR', () => space.store8(at, 2)); // in force all the same
+      expectError('EWOULDBLOCK', () => machine.drain());
+      space.munmap(at + 32 * PAGE, 31 * PAGE);
+      const more = map(space, 31);
+      expectError('EWOULDBLOCK', () => space.store8(more, 2)); // all memory is free or waits for that section
+      expect(space.load8(more)).toBe(0);
+      expect(space.load8(at + 31 * PAGE)).toBe(1);
+      words[slot] = 0;
+      space.mprotect(at, PAGE, RW);
+      space.store8(at, 2);
+      expect(space.fill(more, 31 * PAGE, 3)).toBe(31 * PAGE);
+      expect(space.load8(more)).toBe(3);
+    });
+  });
+
   test('an Oops poisons the machine: every later call names it', () => {
     const machine = createMachine({ memory: MiB, design });
     const space = machine.createSpace();

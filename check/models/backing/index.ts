@@ -39,7 +39,7 @@ export interface FileWorld extends World {
   readonly io: Int32Array;
 }
 /** How often the file was read; a read is also a place where the schedule may change. */
-const READS = 0;
+export const READS = 0;
 /** Not 0 when the silent one may answer. */
 const ANSWER = 1;
 const ELSEWHERE: number = BASE + 0x1000_0000;
@@ -78,7 +78,7 @@ registerBacking('silent', (options) => {
   };
 });
 
-function fileWorld(arrange: (hands: Hands) => void, design: DesignName = 'rcu'): FileWorld {
+export function fileWorld(arrange: (hands: Hands) => void, design: DesignName = 'rcu'): FileWorld {
   const words = new Int32Array(new SharedArrayBuffer(64));
   io = words;
   const world = makeWorld({ design }, (all) => {
@@ -89,15 +89,15 @@ function fileWorld(arrange: (hands: Hands) => void, design: DesignName = 'rcu'):
   return { ...world, io: words };
 }
 
-const counting = (world: FileWorld): Hands => {
+export const counting = (world: FileWorld): Hands => {
   io = world.io;
   return hands(world);
 };
 
-const describe = (world: FileWorld, buffer: number, byte: number): string | undefined =>
+export const describe = (world: FileWorld, buffer: number, byte: number): string | undefined =>
   buffer === 2 ? (byte === ANSWER * 4 ? 'leave to answer' : 'reads of the file') : describeWorld(world, buffer, byte);
 
-function mapFile(
+export function mapFile(
   space: Space,
   file: MappedFile,
   at: number,
@@ -108,7 +108,7 @@ function mapFile(
   space.mmap({ addr: at, length: pages * P, prot, flags: flags | MAP_FIXED_NOREPLACE, file, offset: 0 });
 }
 
-const isFile = (space: Space, at: number, file: number, index: number): boolean | string => {
+export const isFile = (space: Space, at: number, file: number, index: number): boolean | string => {
   const seen = look(space, at);
   return typeof seen === 'string' ? seen : seen === wordOf(file, index);
 };

@@ -1,0 +1,192 @@
+/**
+ * Which threads are gone, and telling the machine. A thread is reaped when the host has said that it runs no more: the `exit` of a
+ * watched Worker, a life lock that was released, or the caller's word. Reaping a thread that lives breaks everything, so the caller's
+ * word is tried on signs of life.
+ */
+import { load } from '#atomics';
+import { checkObject, show } from './arguments.ts';
+import { VmError } from './base/errors.ts';
+import { MAX_CPUS } from './base/limits.ts';
+import { type CpuIdentity, type LifeLocks, LifeWatcher } from './life-lock.ts';
+import type { Kernel } from './space/kernel.ts';
+import {
+  C_SERIAL,
+  C_STATE,
+  C_THREAD,
+  CPU_ATTACHED,
+  CPU_DEAD,
+  CPU_GAVE_UP,
+  CPUS_USED,
+  cpuSlot,
+} from './sync/control.layout.ts';
+
+/** What `watch` needs of a Worker of node:worker_threads. */
+export interface WatchedWorker {
+  readonly threadId: number;
+  once(event: 'exit', listener: () => void): unknown;
+}
+
+/** What `watch` needs of a browser's Worker. */
+export interface BrowserWorker {
+  terminate(): unknown;
+}
+
+export interface ReapOptions {
+  /** The caller knows that the thread runs no more. Default false. */
+  readonly confirmed?: boolean | undefined;
+}
+
+/** What this needs of its machine. */
+export interface Mortuary {
+  readonly kernel: Kernel;
+  readonly closed: boolean;
+  reapNow(cpu: number, serial?: number): boolean;
+  reapThread(thread: number): number;
+}
+
+/** All cpus of a thread of the host, or one cpu. */
+type Death = { readonly thread: number } | CpuIdentity;
+
+/** Milliseconds until a death that could not be dealt with is tried again. */
+const RETRY_MS = 50;
+/** How long a thread that is said to be dead is looked at: this part of the time after which a live one is given up. */
+const LOOK_PART = 0.01;
+/** The same where we must not block. */
+const SPIN_MS = 20;
+/** The state's low byte; the rest says who reaps. */
+const STATE_MASK = 0xff;
+
+export class Deaths {
+  readonly #machine: Mortuary;
+  /** Identifies the machine. */
+  readonly #key: string;
+  readonly #locks: LifeLocks | undefined;
+  readonly #workers = new WeakSet<object>();
+  /** The host's numbers of watched threads that have not ended. */
+  readonly #running = new Set<number>();
+  /** Ended, and not reaped yet. */
+  readonly #dead = new Set<Death>();
+  #watcher: LifeWatcher | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(machine: Mortuary, key: string, locks: LifeLocks | undefined) {
+    this.#machine = machine;
+    this.#key = key;
+    this.#locks = locks;
+  }
+
+  close(): void {
+    this.#watcher?.close();
+    clearTimeout(this.#timer);
+  }
+
+  /* Watching. */
+
+  watch(worker: WatchedWorker | BrowserWorker): void {
+    const locks = this.#locks;
+    if (typeof (worker as WatchedWorker | undefined)?.threadId === 'number') {
+      this.#watchThread(worker as WatchedWorker);
+    } else if (locks !== undefined && typeof (worker as BrowserWorker | undefined)?.terminate === 'function') {
+      this.#watcher ??= new LifeWatcher(this.#machine.kernel.cpu, this.#key, locks, (who) => this.#bury(who));
+    } else {
+      throw new VmError('EINVAL', 'watch', 'not a running Worker, or one of whose end this host does not tell');
+    }
+  }
+
+  #watchThread(worker: WatchedWorker): void {
+    if (this.#workers.has(worker)) return;
+    const { threadId: thread } = worker;
+    if (!Number.isSafeInteger(thread) || thread < 0 || typeof worker.once !== 'function') {
+      const what =
+        'not a running Worker of node:worker_threads; one that has ended has no number any more: watch it before';
+      throw new VmError('EINVAL', 'watch', what);
+    }
+    worker.once('exit', () => {
+      this.#running.delete(thread);
+      this.#bury({ thread });
+    });
+    this.#workers.add(worker);
+    this.#running.add(thread);
+  }
+
+  #bury(death: Death): void {
+    this.#dead.add(death);
+    this.#buryAll();
+  }
+
+  /** One death may need another to be reaped first (its locks): those that fail are tried again, also after the next. */
+  #buryAll(): void {
+    clearTimeout(this.#timer);
+    if (this.#machine.closed) return;
+    for (let before = 0; before !== this.#dead.size; ) {
+      before = this.#dead.size;
+      for (const each of [...this.#dead]) if (this.#reap(each)) this.#dead.delete(each);
+    }
+    if (this.#dead.size > 0) this.#timer = setTimeout(() => this.#buryAll(), RETRY_MS);
+  }
+
+  #reap(death: Death): boolean {
+    try {
+      if ('thread' in death) this.#machine.reapThread(death.thread);
+      else if (this.#isThere(death.cpu, death.serial)) this.#machine.reapNow(death.cpu, death.serial);
+      return true;
+    } catch (error) {
+      if (!(error instanceof VmError)) throw error;
+      return false;
+    }
+  }
+
+  /* Reaping by hand. */
+
+  reap(who: number | CpuIdentity, options: ReapOptions): boolean {
+    const { cpu, serial } = identityOf(who);
+    checkObject(options, 'options', 'reap');
+    const { confirmed = false } = options;
+    if (typeof confirmed !== 'boolean') throw new VmError('EINVAL', 'reap', 'confirmed must be true or false');
+    const own = this.#machine.kernel.cpu;
+    if (cpu === own.id && (serial === undefined || serial === own.serial)) {
+      throw new VmError('EINVAL', 'reap', 'a thread cannot reap itself');
+    }
+    if (!this.#isThere(cpu, serial)) return false;
+    this.#checkDead(cpu, confirmed);
+    return this.#machine.reapNow(cpu, serial);
+  }
+
+  #isThere(cpu: number, serial: number | undefined): boolean {
+    const { words } = this.#machine.kernel;
+    const state = load(words, cpuSlot(cpu) + C_STATE) & STATE_MASK;
+    const inUse = state === CPU_ATTACHED || state === CPU_GAVE_UP || state === CPU_DEAD;
+    if (cpu >= load(words, CPUS_USED) || !inUse) return false;
+    return serial === undefined || load(words, cpuSlot(cpu) + C_SERIAL) === serial;
+  }
+
+  /** Throws EBUSY for a thread that lives, EPERM for one of which nothing is known. */
+  #checkDead(cpu: number, confirmed: boolean): void {
+    const { words, rcu } = this.#machine.kernel;
+    const slot = cpuSlot(cpu);
+    const thread = load(words, slot + C_THREAD);
+    const serial = load(words, slot + C_SERIAL);
+    const name = `cpu ${cpu} (thread ${thread})`;
+    if ((load(words, slot + C_STATE) & STATE_MASK) === CPU_DEAD) return; // somebody has made sure, and began to reap it
+    if (this.#running.has(thread)) throw new VmError('EBUSY', 'reap', `the watched Worker of ${name} has not exited`);
+    if (this.#watcher?.sees(serial)) throw new VmError('EBUSY', 'reap', `the thread of ${name} holds its life lock`);
+    for (const dead of this.#dead) if ('thread' in dead ? dead.thread === thread : dead.serial === serial) return;
+    if (!confirmed) {
+      const how = 'call machine.watch(worker) right after new Worker, and it is reaped when it ends';
+      const or = "or pass { confirmed: true }, once its 'exit' has come or terminate() has resolved";
+      throw new VmError('EPERM', 'reap', `nothing tells that the thread of ${name} is gone: ${how}; ${or}`);
+    }
+    const { canBlock, stallLimit } = this.#machine.kernel.cpu;
+    if (rcu.outside(() => rcu.stirs(cpu, canBlock ? stallLimit * LOOK_PART : SPIN_MS))) {
+      throw new VmError('EBUSY', 'reap', `the thread of ${name} lives: it still enters sections`);
+    }
+  }
+}
+
+function identityOf(who: number | CpuIdentity): { cpu: number; serial: number | undefined } {
+  const byName = typeof who === 'object' && who !== null;
+  const { cpu, serial } = byName ? who : { cpu: who, serial: undefined };
+  const valid = Number.isInteger(cpu) && cpu >= 0 && cpu < MAX_CPUS && (!byName || Number.isInteger(serial));
+  if (!valid) throw new VmError('EINVAL', 'reap', `${show(byName ? cpu : who)} is not a cpu`);
+  return { cpu, serial };
+}
