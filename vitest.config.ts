@@ -13,7 +13,7 @@ export default defineConfig({
     // Tests start real worker_threads and block in Atomics.wait: each file gets a process of its own.
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 600_000,
+    hookTimeout: 600_000,
   },
 });
