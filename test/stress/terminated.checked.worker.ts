@@ -7,6 +7,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { F_LOCK } from '../../src/backing/mapping.layout.ts';
 import { pageTryLock } from '../../src/backing/page-lock.ts';
 import type { PageRef, TableRef, Vpn } from '../../src/base/brands.ts';
+import { MAX_CPUS } from '../../src/base/limits.ts';
 import { P_RMAP_LOCK } from '../../src/memory/page.layout.ts';
 import {
   attachMachine,
@@ -28,6 +29,11 @@ import { observePort } from '../../src/sync/atomics.checked.ts';
 import {
   ARENA_LOCK,
   C_RETIRE_LOCK,
+  C_SLOT,
+  C_STATE,
+  C_THREAD,
+  CPU_ATTACHED,
+  cpuSlot,
   FRAME_LOCK,
   FUTEX_LINES,
   HASH_LOCK_LINES,
@@ -134,11 +140,22 @@ function host(): void {
     space.close();
     file.close();
     const problems = conservation(machine);
+    problems.push(...placesOfTheDead(machine));
     machine.close();
     parentPort?.postMessage({ problems });
     parentPort?.close();
   });
   parentPort?.postMessage({ space: space.handle, file: file.handle });
+}
+
+/** Places of threads that died: only the host's own may be taken. */
+function placesOfTheDead({ cpu: own, kernel: { words } }: Machine): string[] {
+  return Array.from({ length: MAX_CPUS }, (_, id) => id)
+    .filter((id) => id !== own && words[cpuSlot(id) + C_STATE] === CPU_ATTACHED)
+    .map(
+      (id) =>
+        `cpu ${id} is taken for ever: thread ${words[cpuSlot(id) + C_THREAD]}, C_SLOT ${words[cpuSlot(id) + C_SLOT]}`,
+    );
 }
 
 /** Everything that takes locks, in a window of its own, and checks what it reads. */
@@ -282,6 +299,12 @@ const PLACES: Record<string, (machine: Machine, space: Space) => void> = {
     space.munmap(THEIRS, 8 * PAGE);
     countDown();
     machine.close();
+    stand();
+  },
+  attaching: (machine) => {
+    machine.close();
+    countDown();
+    attach();
     stand();
   },
 };

@@ -46,6 +46,7 @@ const CALLS: readonly (readonly [string, number])[] = [
   ['in mprotect', 500],
   ['in faults on a file', 1500],
   ['closing everything', 500],
+  ['attaching', 60],
 ];
 const cases: readonly (readonly [string, number])[] = [
   ...FIXED_PLACES.map((place) => [place, 0] as const),
