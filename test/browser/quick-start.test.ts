@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { extname, join, resolve } from 'node:path';
 import { type Browser, chromium } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { HANG_MS } from '../hang.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const CANDIDATES = [
@@ -16,7 +17,6 @@ const CANDIDATES = [
 ];
 const BROWSER = CANDIDATES.find((path) => path !== undefined && existsSync(path));
 const TYPES: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript' };
-const HANG_LIMIT_MS = 30_000;
 const ARGUMENTS = [
   '--no-sandbox',
   '--disable-gpu',
@@ -59,7 +59,12 @@ describe.skipIf(BROWSER === undefined)('the quick start in headless Chromium', (
 
   beforeAll(async () => {
     execFileSync(process.execPath, ['scripts/build.mjs', '--lib', '--if-stale', '--quiet'], { cwd: ROOT });
-    browser = await chromium.launch({ executablePath: BROWSER as string, headless: true, args: ARGUMENTS });
+    browser = await chromium.launch({
+      executablePath: BROWSER as string,
+      headless: true,
+      args: ARGUMENTS,
+      timeout: HANG_MS,
+    });
   });
   afterAll(async () => {
     await browser?.close();
@@ -69,8 +74,8 @@ describe.skipIf(BROWSER === undefined)('the quick start in headless Chromium', (
     const { server, url } = await serve(isolated);
     const page = await browser.newPage();
     try {
-      await page.goto(url);
-      await page.waitForSelector('[data-done]', { timeout: HANG_LIMIT_MS });
+      await page.goto(url, { timeout: HANG_MS });
+      await page.waitForSelector('[data-done]', { timeout: HANG_MS });
       const out = page.locator('#out');
       return { outcome: await out.getAttribute('data-done'), text: await out.textContent() };
     } finally {
