@@ -40,8 +40,8 @@ describe.each(DESIGNS)('while threads come and go, under %s', (design) => {
     withSpace(design, 8 * MiB, async (space, machine) => {
       const part = { at: AT, pages: 24 };
       await playBesideComers(machine, space, [
-        { role: 'mapper', ...part, peer: 1, enough: work(3000) },
-        { role: 'reader', ...part, enough: work(3000) },
+        { role: 'mapper', ...part, peer: 1, enough: work(1000) },
+        { role: 'reader', ...part, enough: work(1000) },
       ]);
     }));
 
@@ -49,7 +49,7 @@ describe.each(DESIGNS)('while threads come and go, under %s', (design) => {
     withSpace(design, 8 * MiB, async (space, machine) => {
       const part = map(space, 24);
       await playBesideComers(machine, space, [
-        { role: 'replacer', ...part, enough: work(5000) },
+        { role: 'replacer', ...part, enough: work(2000) },
         { role: 'watcher', ...part, enough: work(100_000) },
       ]);
     }));
@@ -58,7 +58,7 @@ describe.each(DESIGNS)('while threads come and go, under %s', (design) => {
     withSpace(design, 8 * MiB, async (space, machine) => {
       const part = map(space, 32);
       await playBesideComers(machine, space, [
-        { role: 'splitter', ...part, enough: work(10_000) },
+        { role: 'splitter', ...part, enough: work(5000) },
         { role: 'neighbour', ...part, enough: work(30_000) },
       ]);
       const there = space.maps().filter(({ start, end }) => end > part.at && start < part.at + part.pages * PAGE);
@@ -69,7 +69,7 @@ describe.each(DESIGNS)('while threads come and go, under %s', (design) => {
     withSpace(design, 8 * MiB, async (space, machine) => {
       const part = map(space, 1);
       await playBesideComers(machine, space, [
-        { role: 'guard', ...part, enough: work(1000) },
+        { role: 'guard', ...part, enough: work(300) },
         { role: 'writer', ...part, enough: work(1) },
       ]);
     }));
@@ -90,8 +90,8 @@ describe.each(DESIGNS)('while threads come and go, under %s', (design) => {
     withSpace(design, FILE_MEMORY, async (space, machine) => {
       const file = await openFile(machine, path);
       const at = space.mmap({ length: file.size, prot: PROT_READ, flags: MAP_SHARED, file });
-      const part = { role: 'fileReader', at, pages: FILE_PAGES, enough: work(30_000) };
-      const mapper = { role: 'mapper', at: AT, pages: 8, enough: work(3000) };
+      const part = { role: 'fileReader', at, pages: FILE_PAGES, enough: work(10_000) };
+      const mapper = { role: 'mapper', at: AT, pages: 8, enough: work(1000) };
       await playBesideComers(machine, space, [part, part, mapper], { file: at, visits: 200 });
       expect(machine.counters()['reclaim.pages']).toBeGreaterThan(0);
       file.close();
@@ -100,7 +100,7 @@ describe.each(DESIGNS)('while threads come and go, under %s', (design) => {
   test('a notify is never lost', () =>
     withSpace(design, MiB, async (space, machine) => {
       const { at } = map(space, 2);
-      const parts = [0, 1].map((other) => ({ role: 'pinger', at: at + 64, pages: 3000, other, enough: 3000 }));
+      const parts = [0, 1].map((other) => ({ role: 'pinger', at: at + 64, pages: 1000, other, enough: 1000 }));
       await playBesideComers(machine, space, parts);
     }));
 });
