@@ -4,8 +4,11 @@
  */
 import { rmSync } from 'node:fs';
 import { afterAll, describe, expect, test } from 'vitest';
+import { MAX_CPUS } from '../../src/base/limits.ts';
+import { Machine } from '../../src/machine.ts';
 import { MAP_SHARED, MiB, openFile, PROT_READ } from '../../src/node.ts';
-import { DESIGNS, expectNothingLeft } from '../support.ts';
+import { H_ID_HIGH, H_ID_LOW } from '../../src/sync/control.layout.ts';
+import { DESIGNS, expectNothingLeft, PAGE, PRIVATE, RW } from '../support.ts';
 import { FILE_PAGES, numberedFile, placeToVisit, visitor } from './comers.ts';
 import { makeMachine, Stage, work } from './crew.ts';
 
@@ -29,4 +32,25 @@ describe.each(DESIGNS)('while one thread scans a file of sixteen times the memor
     expectNothingLeft(machine);
     machine.close();
   });
+});
+
+/** What a visitor has unmapped waits for whoever is in a section, and the visitor is long gone: its place must not wait, too. */
+test('more threads come and go than there are places while one stays in its section', () => {
+  const machine = makeMachine(MiB);
+  const space = machine.createSpace();
+  const { words } = machine.kernel;
+  const key = `${words[H_ID_LOW]}:${words[H_ID_HIGH]}`;
+  space.run(() => {
+    for (let visit = 0; visit < 2 * MAX_CPUS; visit++) {
+      const guest = new Machine(machine.handle, key);
+      const theirs = guest.attachSpace(space.handle);
+      const at = theirs.mmap({ length: PAGE, prot: RW, flags: PRIVATE });
+      theirs.store32(at, visit);
+      theirs.munmap(at, PAGE);
+      guest.close();
+    }
+  });
+  space.close();
+  expectNothingLeft(machine);
+  machine.close();
 });
