@@ -13,7 +13,8 @@ export default defineConfig({
     // Tests start real worker_threads and block in Atomics.wait: each file gets a process of its own.
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // For what hangs, not for what is slow: waits within a test give up before, and say what they waited for.
+    testTimeout: 600_000,
+    hookTimeout: 600_000,
   },
 });

@@ -37,7 +37,7 @@ import {
   GRACE,
   H_DEATHS,
 } from './sync/control.layout.ts';
-import { detachCpu } from './sync/cpu.ts';
+import { attachingBy, detachCpu } from './sync/cpu.ts';
 import { futexReap } from './sync/futex.ts';
 import { forgetGivingUp, releasingHeld } from './sync/spinlock.ts';
 import { COUNTER } from './trace/counters.ts';
@@ -46,7 +46,11 @@ import { COUNTER } from './trace/counters.ts';
 export function reapThread(k: Kernel, thread: number): number {
   let reaped = 0;
   for (let id = 0; id < load(k.words, CPUS_USED); id++) {
-    if (id !== k.cpu.id && load(k.words, cpuSlot(id) + C_THREAD) === thread && reapCpu(k, id)) reaped++;
+    const at = cpuSlot(id) + C_STATE;
+    if (cas(k.words, at, attachingBy(thread), inHands(CPU_DEAD, k.cpu.tag)) === attachingBy(thread)) {
+      bury(k, id); // it died before it had anything
+      reaped++;
+    } else if (id !== k.cpu.id && load(k.words, cpuSlot(id) + C_THREAD) === thread && reapCpu(k, id)) reaped++;
   }
   return reaped;
 }

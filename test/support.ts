@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { expect } from 'vitest';
+import { expect, vi } from 'vitest';
 import {
   type Census,
   createMachine,
@@ -177,6 +177,43 @@ export function expectFault(reason: 'SEGV_MAPERR' | 'SEGV_ACCERR' | 'BUS_ADRERR'
 function describe(value: unknown): string {
   if (value instanceof Error) return `${value.name}: ${value.message}`;
   return value === undefined ? 'no error' : typeof value;
+}
+
+/**
+ * The milliseconds of each sleep that the call asks for, by a clock on which nothing else takes time: nobody sleeps, and nobody is
+ * there to wake this thread.
+ */
+export function sleeps(call: () => unknown): number[] {
+  const asked: number[] = [];
+  let clock = performance.now();
+  const now = vi.spyOn(performance, 'now').mockImplementation(() => clock);
+  const wait = vi.spyOn(Atomics, 'wait').mockImplementation(((_words, _index, _value, milliseconds = 0) => {
+    asked.push(milliseconds);
+    clock += milliseconds;
+    return 'timed-out';
+  }) as typeof Atomics.wait);
+  try {
+    call();
+  } finally {
+    now.mockRestore();
+    wait.mockRestore();
+  }
+  return asked;
+}
+
+/** Runs the call. Throws when it loads more shared words than `most`: what would take long takes many. */
+export function withinLoads<T>(most: number, call: () => T): T {
+  const { load } = Atomics;
+  let loads = 0;
+  const spy = vi.spyOn(Atomics, 'load').mockImplementation(((words: Int32Array, index: number) => {
+    if (++loads > most) throw new Error(`more than ${most} loads of shared words`);
+    return load(words, index);
+  }) as typeof Atomics.load);
+  try {
+    return call();
+  } finally {
+    spy.mockRestore();
+  }
 }
 
 /** Anonymous private read-write memory. */

@@ -18,11 +18,17 @@ export const comingMutants: readonly Mutant[] = [
     fails: /unlocks \d+, held by|data race/,
   },
   {
-    id: 'coming-retired/left-is-free',
+    id: 'coming-retired/lists-cleared',
     model: 'coming-retired',
-    why: 'Who leaves gives the slot away although something it has retired still waits.',
-    edits: [{ file: CPU, find: 'hasRetired(words, base) ? CPU_LEFT : CPU_FREE', replace: 'CPU_FREE' }],
-    fails: /is lost|in the list of a cpu that is gone|data race/,
+    why: 'Who gets a slot clears the retire lists of whoever left it.',
+    edits: [
+      {
+        file: CPU,
+        find: 'if (word !== C_STATE && (word < C_RETIRE_LOCK || word > C_RETIRE_FREEING)) store(',
+        replace: 'if (word !== C_STATE && word !== C_RETIRE_LOCK) store(',
+      },
+    ],
+    fails: /is lost|in the list of a cpu that is gone|data race|in somebody's hands|retired/,
   },
   {
     id: 'coming-together/looked-then-taken',
@@ -31,8 +37,8 @@ export const comingMutants: readonly Mutant[] = [
     edits: [
       {
         file: CPU,
-        find: '  return usable && cas(words, base + C_STATE, state, CPU_ATTACHED) === state;\n',
-        replace: '  if (usable) store(words, base + C_STATE, CPU_ATTACHED);\n  return usable;\n',
+        find: '  if (cas(words, base + C_STATE, seen, mine) !== seen) return false;\n',
+        replace: '  store(words, base + C_STATE, mine);\n',
       },
     ],
     fails: /data race|Oops|slots are in use|ETIMEDOUT|takes .* twice/,

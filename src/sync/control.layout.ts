@@ -142,13 +142,15 @@ export const CPU_ATTACHED = 1;
  * of the cpu that is at it, 0 for nobody.
  */
 export const CPU_DEAD = 2;
-/** Detached, but what it retired still waits for a grace period. */
+/** Detached, but what it retired still waits for a grace period. Who gets the slot gets the lists with it. */
 export const CPU_LEFT = 3;
 /**
  * Alive, but its last call has given up half-way (see spinlock.ts): it does nothing until what that call left has been finished, by
  * itself or by whoever reaps.
  */
 export const CPU_GAVE_UP = 4;
+/** A thread is about to have the slot. Above the state stands the host's number of it: if it dies here nothing else names it. */
+export const CPU_ATTACHING = 5;
 
 export const LOCKDEP: number = CPUS + 64 * CPU_WORDS;
 export const LOCKDEP_CLASSES = 16;

@@ -12,7 +12,6 @@ import {
   peekF64,
   peekRacy,
   peekRacyF64,
-  poke,
   pokeRacyF64,
   store,
   wait,
@@ -33,6 +32,7 @@ import {
   C_STATE,
   C_THREAD,
   CPU_ATTACHED,
+  CPU_ATTACHING,
   CPU_FREE,
   CPU_LEFT,
   CPU_SERIAL,
@@ -124,26 +124,39 @@ export function readCounter(words: Int32Array, floats: Float64Array, cpu: number
   return peekRacyF64(floats, ((cpuSlot(cpu) + C_COUNTERS) >> 1) + index, STATISTIC);
 }
 
-/** Takes a free slot. `thread` is the host's id for the thread, for `machine.watch`. */
+/** Takes a free slot, one with nothing in its retire lists if there is one. `thread` is the host's number of the thread. */
 export function attachCpu(words: Int32Array, floats: Float64Array, thread: number): Cpu {
-  for (let id = 0; id < MAX_CPUS; id++) {
-    const base = cpuSlot(id);
-    if (!takeSlot(words, base)) continue;
-    clearSlot(words, base);
-    const serial = add(words, CPU_SERIAL, 1) + 1;
-    poke(words, base + C_SERIAL, serial);
-    store(words, base + C_THREAD, thread);
-    for (let used = load(words, CPUS_USED); used <= id; used = load(words, CPUS_USED)) {
-      cas(words, CPUS_USED, used, id + 1);
+  for (const wanted of [CPU_FREE, CPU_LEFT]) {
+    for (let id = 0; id < MAX_CPUS; id++) {
+      if (load(words, cpuSlot(id) + C_STATE) === wanted && takeSlot(words, id, wanted, thread)) {
+        return new Cpu(words, floats, id, peek(words, cpuSlot(id) + C_SERIAL), mayBlock(words));
+      }
     }
-    return new Cpu(words, floats, id, serial, mayBlock(words));
   }
   throw new VmError('EAGAIN', 'attach', `all ${MAX_CPUS} cpus of the machine are in use`);
 }
 
+/** Whoever dies in here leaves a slot that names its thread, and that a reaper finds. */
+function takeSlot(words: Int32Array, id: number, seen: number, thread: number): boolean {
+  const base = cpuSlot(id);
+  for (let used = load(words, CPUS_USED); used <= id; used = load(words, CPUS_USED))
+    cas(words, CPUS_USED, used, id + 1);
+  const mine = attachingBy(thread);
+  if (cas(words, base + C_STATE, seen, mine) !== seen) return false;
+  clearSlot(words, base);
+  store(words, base + C_SERIAL, add(words, CPU_SERIAL, 1) + 1);
+  store(words, base + C_THREAD, thread);
+  return cas(words, base + C_STATE, mine, CPU_ATTACHED) === mine; // else it was taken for dead
+}
+
+/** The state of a slot that thread `thread` is taking. */
+export function attachingBy(thread: number): number {
+  return CPU_ATTACHING | (thread << 8);
+}
+
 /**
- * Gives the slot back. What it has retired may still wait for a grace period: the slot then stays out of use until some other
- * cpu has freed it. Requires: nothing held, no section.
+ * Gives the slot back. What it has retired may still wait for a grace period: it stays in the slot's lists, which anybody may free, and
+ * which the next owner goes on with. Requires: nothing held, no section.
  */
 export function detachCpu(words: Int32Array, id: number): void {
   const base = cpuSlot(id);
@@ -158,15 +171,9 @@ function hasRetired(words: Int32Array, base: number): boolean {
   return load(words, base + C_RETIRE_OPEN_COUNT) + load(words, base + C_RETIRE_WAIT_COUNT) > 0; // in this order: see Rcu._closeOpen
 }
 
-function takeSlot(words: Int32Array, base: number): boolean {
-  const state = load(words, base + C_STATE);
-  const usable = state === CPU_FREE || (state === CPU_LEFT && !hasRetired(words, base));
-  return usable && cas(words, base + C_STATE, state, CPU_ATTACHED) === state;
-}
-
 /**
- * Counters outlive their cpu: sums never go down. The retire lists are empty, and their lock is not the slot's to clear: whoever looks
- * for memory locks the lists of free slots too. Everything else starts at 0.
+ * Counters outlive their cpu: sums never go down. So do the retire lists, whose objects bear the slot's tag, and the lock over them:
+ * whoever looks for memory locks the lists of free slots too. Everything else starts at 0.
  */
 function clearSlot(words: Int32Array, base: number): void {
   for (let word = 0; word < C_COUNTERS; word++) {

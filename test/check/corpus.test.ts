@@ -31,7 +31,7 @@ describe('the packages beside us', () => {
     .map((name) => join(folder, name))
     .filter((file) => statSync(file).isFile() && statSync(file).size <= LARGEST);
 
-  it('are rewritten to modules with as many lines', { timeout: 600_000 }, () => {
+  it('are rewritten to modules with as many lines', { timeout: 900_000 }, () => {
     const wrong: string[] = [];
     let rewritten = 0;
     for (const file of files) {

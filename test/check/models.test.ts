@@ -9,7 +9,7 @@ describe('models', async () => {
   const { check } = await checker();
   const url = new URL('../../dist/check/models.js', import.meta.url).href;
 
-  it.each(models.map(({ name, title }) => [name, title]))('%s: %s', { timeout: 120_000 }, async (name) => {
+  it.each(models.map(({ name, title }) => [name, title]))('%s: %s', { timeout: 900_000 }, async (name) => {
     const result = await check({ url, name, transform: false }, { jobs: 1 });
     expect(result.failure?.text).toBe(undefined);
     expect(result.verdict).toBe('exhausted');
@@ -31,7 +31,7 @@ describe('hazards', async () => {
 
   it.each(parts.map((part) => [part.id, part.what, part]))(
     '%s, %s: found and exhausted',
-    { timeout: 120_000 },
+    { timeout: 900_000 },
     async (...row) => {
       const found = await check({ url, name: row[2].found.model, transform: false }, { jobs: 1 });
       expect(found.verdict).toBe('failed');

@@ -78,10 +78,13 @@ describe('searches', async () => {
   });
 
   it('can be called off', async () => {
-    const signal = AbortSignal.timeout(300);
+    const off = new AbortController();
+    const onProgress = ({ executions }: { executions: number }): void => {
+      if (executions > 0) off.abort();
+    };
     const result = await check(
       { url: models, name: 'death-munmap-bystander', transform: false },
-      { jobs: 1, preemptions: 2, signal },
+      { jobs: 1, preemptions: 2, signal: off.signal, onProgress },
     );
     expect(result.verdict).toBe('stopped');
     expect(result.checkpoint?.frontier.length).toBeGreaterThan(0);

@@ -11,18 +11,20 @@ interface Document {
   readonly threads: number;
   readonly interrupted: boolean;
   readonly conclusion: string;
-  readonly designs: readonly {
-    readonly design: string;
-    readonly measuredSeconds: number;
-    readonly faults: number;
-    readonly pagesRead: number;
-    readonly verifiedBytes: number;
-    readonly mismatches: number;
-    readonly mmapLockInFaults: number;
-    readonly sleptReads: number;
-    readonly mapping: { readonly count: number; readonly p50: number; readonly p99: number; readonly max: number };
-    readonly failures: readonly unknown[];
-  }[];
+  readonly designs: readonly Result[];
+}
+
+interface Result {
+  readonly design: string;
+  readonly measuredSeconds: number;
+  readonly faults: number;
+  readonly pagesRead: number;
+  readonly verifiedBytes: number;
+  readonly mismatches: number;
+  readonly mmapLockInFaults: number;
+  readonly sleptReads: number;
+  readonly mapping: { readonly count: number; readonly p50: number; readonly p99: number; readonly max: number };
+  readonly failures: readonly unknown[];
 }
 
 const { folder, remove } = scratch();
@@ -34,15 +36,25 @@ beforeAll(() => {
 });
 afterAll(remove);
 
-async function runJson(...args: readonly string[]): Promise<Document> {
-  const { code, stdout, stderr } = await runCli(['run', '--json', '--threads', '1', ...args]);
-  expect(code, stderr).toBe(0);
-  return JSON.parse(stdout) as Document;
+/** The longest that a read can be told to sleep. */
+const DELAY_MS = 60_000;
+/** How long a run takes at most until it has done what a test wants to see. */
+const MOST_SECONDS = 120;
+
+/** Runs the command for longer and longer until every design has done enough. */
+async function runUntil(enough: (result: Result) => boolean, ...args: readonly string[]): Promise<Document> {
+  for (let seconds = 0.5; ; seconds *= 2) {
+    const all = ['run', '--json', '--threads', '1', ...args, '--seconds', String(seconds)];
+    const { code, stdout, stderr } = await runCli(all);
+    expect(code, stderr).toBe(0);
+    const document = JSON.parse(stdout) as Document;
+    if (document.designs.every(enough) || seconds > MOST_SECONDS) return document;
+  }
 }
 
 describe('vmspace run', () => {
   it('reads, verifies and maps under every design', async () => {
-    const document = await runJson(file, '--seconds', '1.5');
+    const document = await runUntil((result) => result.verifiedBytes > 0 && result.mapping.count > 0, file);
     expect(document).toMatchObject({ threads: 1, memory: 16 * 2 ** 20, interrupted: false });
     expect(document.file).toEqual({ path: file, size: 4 * 1024 * 1024 + 4097, generated: false });
     expect(document.designs.map((result) => result.design)).toEqual(['rcu', 'mmap-sem', 'retry']);
@@ -60,7 +72,8 @@ describe('vmspace run', () => {
   });
 
   it('takes mmap_lock in faults under the designs that do so only', async () => {
-    const { designs } = await runJson(file, '--seconds', '1.5', '--io-delay', '0');
+    const locks = ({ design, mmapLockInFaults }: Result): boolean => design === 'rcu' || mmapLockInFaults > 0;
+    const { designs } = await runUntil(locks, file, '--io-delay', '0');
     const taken = designs.map((result) => [result.design, result.mmapLockInFaults > 0, result.sleptReads]);
     expect(taken).toEqual([
       ['rcu', false, 0],
@@ -70,7 +83,8 @@ describe('vmspace run', () => {
   });
 
   it('goes on with far less memory than the file has', async () => {
-    const document = await runJson(file, '--memory', '1.25M', '--design', 'rcu', '--seconds', '1.5', '--io-delay', '1');
+    const args = [file, '--memory', '1.25M', '--design', 'rcu', '--io-delay', '1'];
+    const document = await runUntil((result) => result.pagesRead > 0, ...args);
     expect(document.memory).toBe(1.25 * 2 ** 20);
     expect(document.designs).toHaveLength(1);
     expect(document.designs[0]?.pagesRead).toBeGreaterThan(0);
@@ -80,12 +94,17 @@ describe('vmspace run', () => {
   it.each([1, 3, 4095, 4097])('maps a file of %i bytes', async (size) => {
     const small = join(folder, `${size}.bin`);
     writeFileSync(small, randomBytes(size));
-    const { designs } = await runJson(small, '--seconds', '0.3', '--design', 'retry');
+    const { designs } = await runUntil((result) => result.verifiedBytes > 0, small, '--design', 'retry');
     expect(designs[0]?.verifiedBytes).toBeGreaterThan(0);
   });
 
   it('ends with one table and one line for people', async () => {
-    const { code, stdout } = await runCli(['run', file, '--seconds', '0.9', '--threads', '1']);
+    const line = /mmap\+munmap took .* under rcu, .* under mmap-sem, .* under retry\.$/;
+    let last = { code: null as number | null, stdout: '' };
+    for (let seconds = 0.9; seconds < MOST_SECONDS && !line.test(last.stdout.trimEnd()); seconds *= 2) {
+      last = await runCli(['run', file, '--seconds', String(seconds), '--threads', '1']);
+    }
+    const { code, stdout } = last;
     expect(code).toBe(0);
     for (const row of [
       'faults/s',
@@ -100,9 +119,7 @@ describe('vmspace run', () => {
     ]) {
       expect(stdout).toContain(row);
     }
-    expect(stdout.trimEnd().split('\n').at(-1)).toMatch(
-      /mmap\+munmap took .* under rcu, .* under mmap-sem, .* under retry\.$/,
-    );
+    expect(stdout.trimEnd().split('\n').at(-1)).toMatch(line);
   });
 
   it('finds that the file was changed behind its back', async () => {
@@ -112,7 +129,7 @@ describe('vmspace run', () => {
       'run',
       changed,
       '--seconds',
-      '30',
+      '600',
       '--threads',
       '1',
       '--design',
@@ -159,23 +176,33 @@ describe.skipIf(process.platform === 'win32')('Ctrl-C', () => {
   ] as const)('%s ends a run with its figures', async (signal, expected) => {
     const running = startCli(['run', file, '--seconds', '600', '--json']);
     await running.said('rcu ...');
-    const sent = performance.now();
     running.kill(signal);
     running.kill(signal); // npm passes on what the terminal has sent already
     const { code, stdout, stderr } = await running.outcome;
     expect(code).toBe(expected);
-    expect(performance.now() - sent).toBeLessThan(30_000); // not the rest of the ten minutes
+    // Not after the ten minutes: such a command is killed before.
     expect(stderr).not.toContain('    at ');
     expect(JSON.parse(stdout)).toMatchObject({ interrupted: true });
   });
 
   it('does not wait for a read that sleeps for a minute', async () => {
-    const running = startCli(['run', file, '--seconds', '600', '--io-delay', '60000', '--memory', '1.5M']);
-    await running.said('rcu ...');
-    await new Promise((resolve) => setTimeout(resolve, 1500));
-    running.kill('SIGINT');
-    const { code, stdout } = await running.outcome;
-    expect(stdout).toContain('Interrupted');
-    expect(code).toBe(130);
+    for (let wait = 1000; ; wait *= 2) {
+      const args = ['run', file, '--seconds', '600', '--io-delay', String(DELAY_MS), '--memory', '1.5M', '--json'];
+      const running = startCli(args);
+      await running.said('rcu ...');
+      await new Promise((resolve) => setTimeout(resolve, wait));
+      running.kill('SIGINT');
+      let timer: NodeJS.Timeout | undefined;
+      const awake = new Promise<string>((resolve) => {
+        timer = setTimeout(resolve, DELAY_MS, 'a read that fell asleep before is awake');
+      });
+      const first = await Promise.race([running.outcome, awake]);
+      clearTimeout(timer);
+      expect(first).toMatchObject({ code: 130 });
+      const { interrupted, designs } = JSON.parse((await running.outcome).stdout) as Document;
+      expect(interrupted).toBe(true);
+      if (designs[0] !== undefined && designs[0].sleptReads > 0) break; // else there was nothing to wait for
+      expect(wait, 'milliseconds in which no read fell asleep').toBeLessThan(MOST_SECONDS * 1000);
+    }
   });
 });

@@ -4,10 +4,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { HANG_MS } from '../hang.ts';
 
 const ROOT: string = fileURLToPath(new URL('../..', import.meta.url));
-/** A hang is a failure, not a slow test: no command here should need a tenth of it. */
-const HANG_MS = 120_000;
 
 export interface Outcome {
   readonly code: number | null;
@@ -34,7 +33,7 @@ export function startCli(args: readonly string[], env: Readonly<Record<string, s
   const child = spawn(process.execPath, [join(ROOT, 'dist/cli/main.js'), ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...env },
-    timeout: HANG_MS,
+    timeout: HANG_MS, // ended by it, a command has no exit code
     killSignal: 'SIGKILL',
   });
   let stdout = '';

@@ -5,24 +5,22 @@
 import { resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, test } from 'vitest';
+import { inTime } from '../hang.ts';
 import type { Schedule } from './schedules.checked.worker.ts';
 
 const WORKER = resolve(import.meta.dirname, '../../dist-test/test/schedules/schedules.checked.worker.js');
-const HANG_MS = 15_000;
 
 /** What became of the schedule. Rejects when it throws or does not come to an end. */
 async function play(schedule: Schedule): Promise<unknown> {
   const worker = new Worker(WORKER, { workerData: schedule });
-  let timer: NodeJS.Timeout | undefined;
   try {
-    return await new Promise((done, failed) => {
-      timer = setTimeout(() => failed(new Error(`${schedule} hangs`)), HANG_MS);
+    const result = new Promise((done, failed) => {
       worker.once('message', done);
       worker.once('error', failed);
       worker.once('exit', (code) => failed(new Error(`${schedule} exits with ${code}`)));
     });
+    return await inTime(`the end of ${schedule}`, result);
   } finally {
-    clearTimeout(timer);
     await worker.terminate();
   }
 }

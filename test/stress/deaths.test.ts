@@ -7,7 +7,7 @@ import { EFFORT, ONLY, runKills, SEED } from './kill/requests.ts';
 import { SCENARIOS } from './kill/scenarios.ts';
 
 const SCENARIO_NAMES = SCENARIOS.map(({ name }) => name);
-const LIMIT_MS = Math.min(120_000 * EFFORT, 2_000_000_000);
+const LIMIT_MS = Math.min(600_000 * EFFORT, 2_000_000_000);
 const replay = `replay with VMSPACE_SEED=${SEED} VMSPACE_ONLY=<access>`;
 
 describe('a thread that dies', () => {

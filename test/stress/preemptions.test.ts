@@ -21,5 +21,5 @@ test.each(SCENARIO_NAMES)(
     const possible = reports.reduce((sum, { worlds, impossible }) => sum + worlds - impossible, 0);
     expect(possible).toBeGreaterThan(0);
   },
-  Math.min(120_000 * EFFORT, 2_000_000_000),
+  Math.min(600_000 * EFFORT, 2_000_000_000),
 );

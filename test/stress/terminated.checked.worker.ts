@@ -1,11 +1,13 @@
 /**
- * The threads of terminated.test.ts, all of the checked build. The worker maps, faults and unmaps without pause; the reaper is told
- * of deaths; a victim stops for ever at a chosen place and is terminated there.
+ * The threads of terminated.test.ts, all of the checked build. The worker maps, faults and unmaps without pause; the visitor
+ * attaches, makes one access and closes, over and over; the reaper is told of deaths; a victim stops for ever at a chosen place and
+ * is terminated there.
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { F_LOCK } from '../../src/backing/mapping.layout.ts';
 import { pageTryLock } from '../../src/backing/page-lock.ts';
 import type { PageRef, TableRef, Vpn } from '../../src/base/brands.ts';
+import { MAX_CPUS } from '../../src/base/limits.ts';
 import { P_RMAP_LOCK } from '../../src/memory/page.layout.ts';
 import {
   attachMachine,
@@ -27,6 +29,11 @@ import { observePort } from '../../src/sync/atomics.checked.ts';
 import {
   ARENA_LOCK,
   C_RETIRE_LOCK,
+  C_SLOT,
+  C_STATE,
+  C_THREAD,
+  CPU_ATTACHED,
+  cpuSlot,
   FRAME_LOCK,
   FUTEX_LINES,
   HASH_LOCK_LINES,
@@ -49,6 +56,7 @@ import {
 } from '../../src/sync/lock-classes.ts';
 import { writeLock } from '../../src/sync/rwsem.ts';
 import { spinLock } from '../../src/sync/spinlock.ts';
+import { HANG_MS } from '../hang.ts';
 import { conservation } from './audit.ts';
 
 /** Words that all threads share, as in terminated.test.ts. */
@@ -59,6 +67,8 @@ const STANDS = 1;
 const ROUNDS = 2;
 /** Never changes: victims sleep on it. */
 const NEVER = 3;
+/** Visits made. */
+const VISITS = 4;
 
 interface Common {
   readonly space: SpaceHandle;
@@ -66,7 +76,7 @@ interface Common {
 }
 
 interface ThreadData {
-  readonly role: 'host' | 'worker' | 'victim';
+  readonly role: 'host' | 'worker' | 'visitor' | 'victim';
   readonly shared: SharedArrayBuffer;
   readonly common?: Common;
   readonly seed?: number;
@@ -83,6 +93,8 @@ const ANONYMOUS = MAP_PRIVATE | MAP_ANONYMOUS;
 const MINE = 0x2000_0000;
 const THEIRS = 0x3000_0000;
 const KEPT = 0x4000_0000;
+/** The file, for visitors. */
+const READ = 0x5000_0000;
 const WINDOW = 24;
 const FILE_PAGES = 64;
 
@@ -110,11 +122,13 @@ function stand(): never {
 
 /** Makes the machine, is told of deaths, and counts in the end. */
 function host(): void {
-  const machine = createMachine({ memory: 96 * PAGE, stallTimeout: 20_000 });
+  // Who waits for a dead thread waits until it is reaped, however long a busy machine takes for that.
+  const machine = createMachine({ memory: 96 * PAGE, stallTimeout: HANG_MS, ioTimeout: HANG_MS });
   const space = machine.createSpace();
   const file = machine.createFile('numbered', {}, FILE_PAGES * PAGE);
   space.mmap({ addr: KEPT, length: 4 * PAGE, prot: RW, flags: ANONYMOUS | MAP_FIXED });
   for (let i = 0; i < 4; i++) space.store32(KEPT + i * PAGE, 1000 + i);
+  space.mmap({ addr: READ, length: FILE_PAGES * PAGE, prot: PROT_READ, flags: MAP_PRIVATE | MAP_FIXED, file });
   parentPort?.on('message', (dead: number | 'end') => {
     if (dead !== 'end') {
       const reaped = machine.reapThread(dead);
@@ -126,11 +140,22 @@ function host(): void {
     space.close();
     file.close();
     const problems = conservation(machine);
+    problems.push(...placesOfTheDead(machine));
     machine.close();
     parentPort?.postMessage({ problems });
     parentPort?.close();
   });
   parentPort?.postMessage({ space: space.handle, file: file.handle });
+}
+
+/** Places of threads that died: only the host's own may be taken. */
+function placesOfTheDead({ cpu: own, kernel: { words } }: Machine): string[] {
+  return Array.from({ length: MAX_CPUS }, (_, id) => id)
+    .filter((id) => id !== own && words[cpuSlot(id) + C_STATE] === CPU_ATTACHED)
+    .map(
+      (id) =>
+        `cpu ${id} is taken for ever: thread ${words[cpuSlot(id) + C_THREAD]}, C_SLOT ${words[cpuSlot(id) + C_SLOT]}`,
+    );
 }
 
 /** Everything that takes locks, in a window of its own, and checks what it reads. */
@@ -160,6 +185,33 @@ function work(machine: Machine, space: Space): void {
   parentPort?.postMessage({ failures });
   file.close();
   machine.close();
+}
+
+/** One access a visit: to what nobody changes, or to a page of the file. */
+function visit(): void {
+  const failures: string[] = [];
+  for (let count = 0; Atomics.load(shared, STOP) === 0 && failures.length === 0; count++) {
+    const { machine, space } = attach();
+    const page = (count * 29) % FILE_PAGES;
+    const [address, wanted] = count % 4 === 0 ? [KEPT, 1000] : [READ + page * PAGE, page];
+    const seen = space.load32(address);
+    if (seen !== wanted) failures.push(`visit ${count}: ${seen}, not ${wanted}`);
+    machine.close();
+    Atomics.add(shared, VISITS, 1);
+  }
+  parentPort?.postMessage({ failures });
+}
+
+function attach(): { machine: Machine; space: Space } {
+  const { space: handle } = data.common as Common;
+  const machine = attachMachine({
+    kind: 'vmspace.machine',
+    version: handle.version,
+    control: handle.control,
+    frames: handle.frames,
+    frameBytes: handle.frameBytes,
+  });
+  return { machine, space: machine.attachSpace(handle) };
 }
 
 /** Where victims die. */
@@ -249,6 +301,12 @@ const PLACES: Record<string, (machine: Machine, space: Space) => void> = {
     machine.close();
     stand();
   },
+  attaching: (machine) => {
+    machine.close();
+    countDown();
+    attach();
+    stand();
+  },
 };
 
 function lock(kernel: Machine['kernel'], at: number, cls: number): void {
@@ -284,16 +342,9 @@ function countDown(): void {
 }
 
 if (data.role === 'host') host();
+else if (data.role === 'visitor') visit();
 else {
-  const { space: handle } = data.common as Common;
-  const machine = attachMachine({
-    kind: 'vmspace.machine',
-    version: handle.version,
-    control: handle.control,
-    frames: handle.frames,
-    frameBytes: handle.frameBytes,
-  });
-  const space = machine.attachSpace(handle);
+  const { machine, space } = attach();
   if (data.role === 'worker') work(machine, space);
   else (PLACES[data.place as string] as (machine: Machine, space: Space) => void)(machine, space);
 }

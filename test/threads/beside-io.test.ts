@@ -4,14 +4,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createMachine, MAP_FIXED, MAP_PRIVATE, MiB, openFile, PROT_READ, registerBacking } from '../../src/node.ts';
+import { MAP_FIXED, MAP_PRIVATE, type Machine, MiB, openFile, PROT_READ, registerBacking } from '../../src/node.ts';
 import { MM_MMAP_LOCK } from '../../src/paging/mm.layout.ts';
+import { C_RW_WAIT, cpuSlot } from '../../src/sync/control.layout.ts';
 import { writeLock, writeUnlock } from '../../src/sync/rwsem.ts';
+import { until } from '../hang.ts';
 import { DESIGNS, expectNothingLeft, PAGE, PRIVATE, RW } from '../support.ts';
-import { startWorker, until } from './crew.ts';
+import { placeToVisit, playAlone, visitor } from './comers.ts';
+import { makeMachine, startWorker } from './crew.ts';
 
-const STUCK_MS = 400;
 const FILE_PAGES = 64;
+/** Threads that attach, access and close while the others wait. */
+const VISITS = 20;
 let folder = '';
 
 beforeAll(() => {
@@ -35,6 +39,13 @@ function messages(worker: Worker): unknown[] {
   return got;
 }
 
+/** Whether the thread sleeps until it is given the semaphore. */
+function queues(machine: Machine, worker: Worker, sem: number): boolean {
+  const { words } = machine.kernel;
+  const slots = machine.cpus().filter(({ thread }) => thread === worker.threadId);
+  return slots.some(({ cpu }) => Atomics.load(words, cpuSlot(cpu) + C_RW_WAIT) === sem);
+}
+
 function exited(worker: Worker): Promise<unknown> {
   return new Promise((done) => worker.once('exit', done));
 }
@@ -42,7 +53,7 @@ function exited(worker: Worker): Promise<unknown> {
 describe.each(DESIGNS)('with mmap_lock held for writing throughout, under %s', (design) => {
   const sticks = design !== 'rcu';
   test(sticks ? 'every fault sticks until it is dropped (the control)' : 'every kind of fault completes', async () => {
-    const machine = createMachine({ memory: 4 * MiB, design });
+    const machine = makeMachine(4 * MiB, design);
     const space = machine.createSpace();
     const a = await openFile(machine, join(folder, 'a'));
     const b = await openFile(machine, join(folder, 'b'));
@@ -52,6 +63,7 @@ describe.each(DESIGNS)('with mmap_lock held for writing throughout, under %s', (
     space.load32(cached);
     const uncached = space.mmap({ length: b.size, prot: PROT_READ, flags: MAP_PRIVATE, file: b });
     const copied = space.mmap({ length: b.size, prot: RW, flags: MAP_PRIVATE, file: b });
+    const place = placeToVisit(space);
     const { cpu } = machine.kernel;
     const sem = space.handle.space + MM_MMAP_LOCK;
     writeLock(cpu, sem);
@@ -62,14 +74,15 @@ describe.each(DESIGNS)('with mmap_lock held for writing throughout, under %s', (
     const end = exited(worker);
     let finished = false;
     try {
-      await until(() => got[0] === 'started');
-      if (sticks) await new Promise((done) => setTimeout(done, STUCK_MS));
-      else await until(() => got.length > 1);
+      await until('the start of the worker', () => got[0] === 'started');
+      if (sticks) await until('a fault that waits for mmap_lock', () => queues(machine, worker, sem));
+      else await until('the last fault', () => got.length > 1);
       finished = got.length > 1;
+      if (!sticks) await playAlone(machine, space, [visitor(place, VISITS)]);
     } finally {
       writeUnlock(cpu, sem);
     }
-    await until(() => got.length > 1);
+    await until('the last fault', () => got.length > 1);
     expect(finished).toBe(!sticks);
     expect(got[1]).toEqual({
       'anonymous read': 0,
@@ -98,7 +111,7 @@ describe.each(DESIGNS.filter((design) => design !== 'mmap-sem'))(
       ['MAP_FIXED', 55],
       ['nothing done to the range (the control)', 77],
     ])('%s returns, mapping elsewhere too; then nothing is installed where the file was', async (what, expected) => {
-      const machine = createMachine({ memory: 4 * MiB, design });
+      const machine = makeMachine(4 * MiB, design);
       const space = machine.createSpace();
       const file = machine.createFile('latched', {}, 16 * PAGE);
       const uncached = space.mmap({ length: file.size, prot: PROT_READ, flags: MAP_PRIVATE, file });
@@ -109,7 +122,7 @@ describe.each(DESIGNS.filter((design) => design !== 'mmap-sem'))(
       const worker = startWorker('faults.worker.js', workerData, machine);
       const got = messages(worker);
       const end = exited(worker);
-      await until(() => Atomics.load(words, 1) === 1);
+      await until('the read', () => Atomics.load(words, 1) === 1);
       // All of this returns while the fault sleeps.
       if (what === 'munmap') space.munmap(uncached, file.size);
       if (what === 'MAP_FIXED') {
@@ -119,6 +132,9 @@ describe.each(DESIGNS.filter((design) => design !== 'mmap-sem'))(
       const elsewhere = space.mmap({ length: 4 * PAGE, prot: RW, flags: PRIVATE });
       space.store32(elsewhere, 1);
       space.munmap(elsewhere, 4 * PAGE);
+      const place = placeToVisit(space);
+      await playAlone(machine, space, [visitor(place, VISITS)]);
+      space.munmap(place, 2 * PAGE);
       expect(got).toEqual([]);
       Atomics.store(words, 0, 1);
       Atomics.notify(words, 0);

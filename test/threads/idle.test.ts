@@ -1,8 +1,9 @@
 /** What idle threads keep for themselves is had by one that needs it, before it is told ENOMEM. */
 import { expect, test } from 'vitest';
 import { type Machine, type Space, VmError } from '../../src/node.ts';
+import { until } from '../hang.ts';
 import { map, PAGE, withMachine } from '../support.ts';
-import { ended, startWorker, until } from './crew.ts';
+import { ended, startWorker } from './crew.ts';
 
 const FRAMES = 1024;
 
@@ -18,9 +19,9 @@ async function idlers(
   for (let i = 0; i < count; i++) {
     const workerData = { space: space.handle, shared: words.buffer, pages, end: i % 2 === 0 ? 'close' : 'die' };
     workers.push(ended<number>(startWorker('idle.worker.js', workerData, machine)));
-    if (i % 4 === 3) await until(() => Atomics.load(words, 1) === i + 1); // one burst of starts would fill the computer
+    if (i % 4 === 3) await until('a thread’s start', () => Atomics.load(words, 1) === i + 1); // one burst of starts would fill the computer
   }
-  await until(() => Atomics.load(words, 1) === count);
+  await until('all threads’ start', () => Atomics.load(words, 1) === count);
   return {
     stop: () => {
       Atomics.store(words, 0, 1);

@@ -2,8 +2,9 @@
 import { resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { expect, test } from 'vitest';
+import { until } from '../hang.ts';
 import { map, withMachine } from '../support.ts';
-import { ended, startWorker, until } from './crew.ts';
+import { ended, startWorker } from './crew.ts';
 
 const THREADS = 200;
 const WORKER = 'leaving.worker.js';
@@ -30,7 +31,7 @@ test('threads that leave retired pages behind, more than there are places, besid
     space.store8(at, 77);
     const data = { handle: space.handle, at };
     const staying = ended<number>(startWorker(WORKER, { ...data, role: 'stays' }, machine));
-    await until(() => space.atomicLoad32(at + 4) === 1);
+    await until('the thread’s word', () => space.atomicLoad32(at + 4) === 1);
     for (let i = 0; i < 80; i++) {
       expect(await ended<number>(startWorker(WORKER, { ...data, role: 'writes' }, machine))).toBe(77);
     }

@@ -3,8 +3,8 @@ import { resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, test } from 'vitest';
 import { type CpuIdentity, createMachine, type Machine, MiB, type Space } from '../../src/node.ts';
+import { until } from '../hang.ts';
 import { expectError, expectNothingLeft, PAGE } from '../support.ts';
-import { until } from './crew.ts';
 
 const WORKER = resolve(import.meta.dirname, '../../dist-test/test/threads/reaped.worker.js');
 
@@ -54,7 +54,7 @@ describe('a thread that lives', () => {
         expectError('EBUSY', () => machine.reap(who, { confirmed: true }));
       }
       const seen = steps();
-      await until(() => steps() > seen);
+      await until('another step', () => steps() > seen);
       expect(space.load32(at)).toBe(77);
       await worker.terminate();
       expect(machine.reap(identity, { confirmed: true })).toBe(true);

@@ -1,58 +1,14 @@
-/** The threads of the tests in this folder: each plays one role until the main thread raises the stop word, then reports. */
-import { parentPort, workerData } from 'node:worker_threads';
-import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../../src/constants.ts';
-import {
-  type Accessor,
-  attachSpace,
-  machineOf,
-  SegmentationFault,
-  type Space,
-  type SpaceHandle,
-} from '../../src/node.ts';
+/** Roles of threads that attach once: each is played until the main thread raises the stop word, and checks what it sees. */
+import { MAP_FIXED, PROT_READ } from '../../src/constants.ts';
+import { type Accessor, attachSpace, machineOf, SegmentationFault, type Space } from '../../src/node.ts';
+import { LATCH, PAUSED, PERIOD, PROGRESS, STOP } from './board.ts';
+import { ANONYMOUS, awaitWord, data, done, fail, PAGE, play, RW, random, shared, stopped } from './role-kit.ts';
 
-export interface RoleData {
-  readonly role: string;
-  readonly space: SpaceHandle;
-  /** STOP, READY, PERIOD, LATCH, REACHED, then words for the roles. */
-  readonly shared: SharedArrayBuffer;
-  readonly seed: number;
-  readonly at: number;
-  readonly pages: number;
-  readonly other: number;
-}
-
-export const STOP = 0;
-export const READY = 1;
-export const PERIOD = 2;
-export const LATCH = 3;
-export const REACHED = 4;
-export const PAUSED = 5;
-
-const PAGE = 4096;
-const RW = PROT_READ | PROT_WRITE;
-const ANONYMOUS = MAP_PRIVATE | MAP_ANONYMOUS;
-
-const data = workerData as RoleData;
-const shared = new Int32Array(data.shared);
+/** A wake-up that has not come after so long is lost. */
+const LOST_MS = 300_000;
 const space: Space = attachSpace(data.space);
-let state = data.seed | 0;
-let checks = 0;
-const failures: string[] = [];
 
-function random(below: number): number {
-  state = (Math.imul(state, 1664525) + 1013904223) | 0;
-  return Math.floor(((state >>> 8) / 2 ** 24) * below);
-}
-
-function stopped(): boolean {
-  return Atomics.load(shared, STOP) !== 0;
-}
-
-function fail(text: string): void {
-  if (failures.length < 5) failures.push(text);
-}
-
-/** LTP mmap1: maps, writes the period into every page, opens the period, closes it, unmaps. */
+/** LTP mmap1: maps, writes the period into every page, opens the period until its peer has looked a few times, unmaps. */
 function mapper(): void {
   for (let period = 1; !stopped(); period += 2) {
     space.mmap({ addr: data.at, length: data.pages * PAGE, prot: RW, flags: ANONYMOUS | MAP_FIXED });
@@ -60,10 +16,10 @@ function mapper(): void {
       for (let i = 0; i < data.pages; i++) m.store32(data.at + i * PAGE, period);
     });
     Atomics.store(shared, PERIOD, period);
-    Atomics.wait(shared, LATCH, 0, random(3) / 4);
+    if (data.peer >= 0) awaitWord(PROGRESS + data.peer, Atomics.load(shared, PROGRESS + data.peer) + random(3));
     Atomics.store(shared, PERIOD, period + 1);
     space.munmap(data.at, data.pages * PAGE);
-    checks++;
+    done();
   }
 }
 
@@ -80,8 +36,8 @@ function reader(): void {
     }
     const after = Atomics.load(shared, PERIOD);
     if (before === after && (before & 1) === 1) {
-      checks++;
       if (seen !== before) fail(`period ${before}: saw ${seen}`);
+      done();
     } else if (
       typeof seen === 'number' ? seen !== 0 && ((seen & 1) === 0 || seen > after + 1) : seen !== 'SEGV_MAPERR'
     ) {
@@ -98,7 +54,7 @@ function replacer(): void {
       for (let i = 0; i < data.pages; i++) m.store32(data.at + i * PAGE, period);
     });
     Atomics.store(shared, PERIOD, period);
-    checks++;
+    done();
   }
 }
 
@@ -109,8 +65,8 @@ function watcher(): void {
     try {
       const seen = space.load32(address);
       const now = Atomics.load(shared, PERIOD);
-      checks++;
       if (seen < 0 || seen > now + 1) fail(`saw ${seen} in period ${now}`);
+      done();
     } catch (error) {
       fail(String(error));
     }
@@ -124,7 +80,7 @@ function splitter(): void {
     const first = half + random(half);
     space.mprotect(data.at + first * PAGE, (data.pages - first) * PAGE, PROT_READ);
     space.mprotect(data.at + first * PAGE, (data.pages - first) * PAGE, RW);
-    checks++;
+    done();
   }
 }
 
@@ -140,7 +96,7 @@ function neighbour(): void {
         if (seen !== counts[i]) fail(`page ${i}: ${seen}, not ${counts[i]}`);
         m.store32(data.at + i * PAGE, ++(counts as Int32Array)[i]!);
       });
-      checks++;
+      done();
     } catch (error) {
       fail(String(error));
     }
@@ -154,28 +110,35 @@ function writer(): void {
       space.run((m: Accessor) => {
         for (let i = 0; i < 5000 && !stopped(); i++) m.store32(data.at, (m.load32(data.at) + 1) | 0);
       });
-      checks++;
+      done();
     } catch (error) {
       if (!(error instanceof SegmentationFault) || error.reason !== 'SEGV_ACCERR') fail(String(error));
       Atomics.add(shared, PAUSED, 1);
-      while (Atomics.load(shared, LATCH) === 0 && !stopped());
+      Atomics.notify(shared, PAUSED);
+      awaitWord(LATCH, 1);
     }
   }
 }
 
-/** Takes the right away and gives it back: in between nothing may change any more (I14). */
+/**
+ * Takes the right away from a writer that is writing, and gives it back: in between nothing may change any more (I14). Now and then
+ * it waits until the writer has met its fault.
+ */
 function guard(): void {
-  while (!stopped()) {
+  for (let last = space.load32(data.at); !stopped(); ) {
+    while (space.load32(data.at) === last && !stopped()) Atomics.wait(shared, STOP, 0, 0.1);
+    const pauses = Atomics.load(shared, PAUSED);
     Atomics.store(shared, LATCH, 0);
     space.mprotect(data.at, PAGE, PROT_READ);
-    const before = space.load32(data.at);
+    last = space.load32(data.at);
+    if (random(4) === 0) awaitWord(PAUSED, pauses + 1);
     for (let i = 0; i < 50; i++) {
-      if (space.load32(data.at) !== before) fail(`the page changed after mprotect(PROT_READ): ${before}`);
+      if (space.load32(data.at) !== last) fail(`the page changed after mprotect(PROT_READ): ${last}`);
     }
-    checks++;
+    done();
     space.mprotect(data.at, PAGE, RW);
     Atomics.store(shared, LATCH, 1);
-    Atomics.wait(shared, STOP, 0, 0.2);
+    Atomics.notify(shared, LATCH);
   }
 }
 
@@ -184,7 +147,7 @@ function adder(): void {
   space.run((m) => {
     for (let i = 0; i < data.pages; i++) m.add32(data.at + i * PAGE, 1);
   });
-  checks = data.pages;
+  done(data.pages);
 }
 
 /** Reads pages of a file whose every word names its page; the file is several times the memory. */
@@ -195,11 +158,27 @@ function fileReader(): void {
     const word = random(1024) * 4;
     try {
       const seen = space.load32(data.at + sequential * PAGE + word);
-      checks++;
+      done();
       if (seen !== sequential) fail(`page ${sequential}: its word ${word} says ${seen}`);
     } catch (error) {
       fail(String(error));
     }
+  }
+}
+
+/** Reads the same file from its beginning to its end, over and over. */
+function scanner(): void {
+  const step = 16 * PAGE;
+  const bytes = new Uint8Array(step);
+  const words = new Int32Array(bytes.buffer);
+  while (!stopped()) {
+    for (let first = 0; first < data.pages && !stopped(); first += 16) {
+      const read = space.read(data.at + first * PAGE, bytes);
+      if (read !== step) fail(`only ${read} bytes of page ${first} and those behind it`);
+      for (let i = 0; i < 16; i++)
+        if (words[i * 1024 + 7] !== first + i) fail(`page ${first + i} says ${words[i * 1024 + 7]}`);
+    }
+    done();
   }
 }
 
@@ -210,12 +189,12 @@ function pinger(): void {
   if (data.other === 0) bump(theirs);
   for (let round = 1; round <= data.pages; round++) {
     for (let value = space.atomicLoad32(mine); value < round; value = space.atomicLoad32(mine)) {
-      if (space.wait(mine, value, 10_000) === 'timed-out') {
-        fail(`round ${round}: no wake-up in 10 s`);
+      if (space.wait(mine, value, LOST_MS) === 'timed-out') {
+        fail(`round ${round}: no wake-up in ${LOST_MS / 1000} s`);
         return;
       }
     }
-    checks++;
+    done();
     bump(theirs);
   }
 }
@@ -225,39 +204,7 @@ function bump(word: number): void {
   space.notify(word);
 }
 
-/** Anything, anywhere in the window, until somebody terminates the thread. Errors of the kind that it may get are its business. */
-function mischief(): void {
-  const bytes = new Uint8Array(3 * PAGE);
-  while (!stopped()) {
-    const first = random(data.pages);
-    const at = data.at + first * PAGE;
-    const length = (1 + random(Math.min(8, data.pages - first))) * PAGE;
-    try {
-      step(random(9), at, length, bytes);
-      checks++;
-    } catch (error) {
-      const code = (error as { code?: string }).code;
-      if (code !== 'EFAULT' && code !== 'ENOMEM' && code !== 'EEXIST') throw error;
-    }
-  }
-}
-
-function step(what: number, at: number, length: number, bytes: Uint8Array): void {
-  if (what === 0) space.mmap({ addr: at, length, prot: RW, flags: ANONYMOUS | MAP_FIXED });
-  else if (what === 1) space.munmap(at, length);
-  else if (what === 2) space.mprotect(at, length, random(2) === 0 ? PROT_READ : RW);
-  else if (what === 3) space.fill(at, length, 7);
-  else if (what === 4) space.read(data.other + random(FILE_PAGES - 4) * PAGE, bytes);
-  else if (what === 5) space.wait(at, 0, 1);
-  else if (what === 6) space.munmap(space.mmap({ length, prot: RW, flags: ANONYMOUS }), length);
-  else if (what === 7) space.run((m) => m.store32(at, m.load32(at + 4) + 1));
-  else space.load8(at);
-}
-
-const FILE_PAGES = 4096;
-
-const ROLES: Record<string, () => void> = {
-  mischief,
+const ROLES = {
   mapper,
   reader,
   replacer,
@@ -268,15 +215,8 @@ const ROLES: Record<string, () => void> = {
   guard,
   adder,
   fileReader,
+  scanner,
   pinger,
 };
 
-Atomics.add(shared, READY, 1);
-Atomics.notify(shared, READY);
-try {
-  (ROLES[data.role] as () => void)();
-} catch (error) {
-  fail(`${data.role}: ${(error as Error).stack}`);
-}
-parentPort?.postMessage({ role: data.role, checks, failures });
-machineOf(space).close();
+play(ROLES, () => machineOf(space).close());

@@ -2,8 +2,9 @@
 import type { Worker } from 'node:worker_threads';
 import { expect, test } from 'vitest';
 import { createMachine, MAP_PRIVATE, type Machine, PROT_READ, registerBacking, type Space } from '../../src/index.ts';
+import { until } from '../hang.ts';
 import { expectError, expectNothingLeft, map, PAGE } from '../support.ts';
-import { startWorker, until } from './crew.ts';
+import { startWorker } from './crew.ts';
 import type { SleepyData } from './sleepy.worker.ts';
 
 const FRAMES = 64;
@@ -34,7 +35,7 @@ async function stage(milliseconds: number, ioTimeout: number): Promise<Stage> {
   const worker = startWorker('sleepy.worker.js', workerData, machine);
   const answer = new Promise((done) => worker.once('message', done));
   const gone = new Promise((done) => worker.once('exit', done));
-  await until(() => Atomics.load(words, READING) === 1);
+  await until('a read', () => Atomics.load(words, READING) === 1);
   return { machine, space, words, worker, answer, gone };
 }
 
