@@ -12,7 +12,7 @@ const ELSEWHERE: number = BASE + 0x1000_0000;
 
 /** The steps of `populate` for one page: which one, its bytes, into the cache. The bytes are made here; nobody is asked for them. */
 function bring({ space }: Hands, between: () => void = () => undefined): string {
-  const faulter = (space as unknown as { _faulter: Faulter })._faulter;
+  const faulter = (space as unknown as { _open: { faulter: Faulter } })._open.faulter;
   const vpn = (BASE / P) as Vpn;
   const pages = absentPages(faulter, vpn, 1);
   between();

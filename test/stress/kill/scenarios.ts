@@ -236,7 +236,7 @@ export const SCENARIOS: readonly Scenario[] = [
     pages: 4,
     setup: (world) => mapFile(world.space, world, 0, 4, 1),
     act: ({ theirs }) => {
-      const faulter = (theirs as unknown as { _faulter: Faulter })._faulter;
+      const faulter = (theirs as unknown as { _open: { faulter: Faulter } })._open.faulter;
       const vpn = (at(0) / P) as Vpn;
       const pages = absentPages(faulter, vpn, 4);
       const bytes = new Int32Array((4 * P) / 4).map((_, i) => patternOf(1 + Math.floor((i * 4) / P)));
