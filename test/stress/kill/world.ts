@@ -4,6 +4,7 @@
  */
 
 import {
+  BusError,
   createMachine,
   type DesignName,
   MAP_ANONYMOUS,
@@ -238,7 +239,7 @@ export function peekAt(space: Space, address: number): number | string {
   try {
     return space.load32(address);
   } catch (error) {
-    if (error instanceof SegmentationFault) return error.reason;
+    if (error instanceof SegmentationFault || error instanceof BusError) return error.reason;
     throw error;
   }
 }
