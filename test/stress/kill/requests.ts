@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { KillRequest, Report } from './kill.ts';
 import type { PreemptReport, PreemptRequest } from './preempt.ts';
+import type { ProgramReport, ProgramRequest } from './programs.ts';
 import type { TwiceRequest } from './twice.ts';
 
 const DIST = resolve(import.meta.dirname, '../../../dist-test/test/stress/kill');
@@ -13,6 +14,8 @@ export const SEED: number = Number(process.env.VMSPACE_SEED ?? 20261121);
 /** A replay: the access at which to die or to be preempted, or the number of the world. */
 export const ONLY: number | undefined =
   process.env.VMSPACE_ONLY === undefined ? undefined : Number(process.env.VMSPACE_ONLY);
+/** A replay of a random program: where its shrinking has ended. */
+export const PATH: string | undefined = process.env.VMSPACE_PATH;
 
 export function runKills(requests: readonly KillRequest[]): Promise<Report[]> {
   return run('kill.checked.worker.js', requests);
@@ -24,6 +27,10 @@ export function runPreemptions(requests: readonly PreemptRequest[]): Promise<Pre
 
 export function runTwice(requests: readonly TwiceRequest[]): Promise<Report[]> {
   return run('twice.checked.worker.js', requests);
+}
+
+export function runPrograms(requests: readonly ProgramRequest[]): Promise<ProgramReport[]> {
+  return run('programs.checked.worker.js', requests);
 }
 
 /** The worker's one message, once it has exited and its memory is given back. */
