@@ -142,7 +142,7 @@ function reapTwice(port: Port, { survivor, victim }: World, fatal: number): stri
 /** About as many as a reaper makes. */
 const REAP_ACCESSES = 3000;
 
-function checkLayout(scenario: Scenario, { space }: World, layouts: Layouts): string[] {
+export function checkLayout(scenario: Scenario, { space }: World, layouts: Layouts): string[] {
   space.validate();
   const end = BASE + scenario.pages * P;
   const found = layoutOf(space);

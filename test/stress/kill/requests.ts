@@ -1,6 +1,7 @@
 /** Starting the harness in a Worker of its own: the checked build is not the one that vitest has loaded. */
 import { resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import type { InjectRequest } from './inject.ts';
 import type { KillRequest, Report } from './kill.ts';
 import type { PreemptReport, PreemptRequest } from './preempt.ts';
 import type { ProgramReport, ProgramRequest } from './programs.ts';
@@ -31,6 +32,10 @@ export function runTwice(requests: readonly TwiceRequest[]): Promise<Report[]> {
 
 export function runPrograms(requests: readonly ProgramRequest[]): Promise<ProgramReport[]> {
   return run('programs.checked.worker.js', requests);
+}
+
+export function runInjections(requests: readonly InjectRequest[]): Promise<Report[]> {
+  return run('inject.checked.worker.js', requests);
 }
 
 /** The worker's one message, once it has exited and its memory is given back. */

@@ -12,18 +12,22 @@ export type Outcome =
   | { readonly kind: 'died'; readonly place: string }
   | { readonly kind: 'failed'; readonly error: unknown };
 
-/** Accesses after which a call is taken to hang: a hundred times what the longest needs. */
-const FUEL = 3_000_000;
+export type Meddler = (kind: AccessKind, index: number, value: number, expected: number) => void;
+
+/** Accesses after which a call is taken to hang: many times what the longest needs. */
+const FUEL = 600_000;
 /** What a look at the clock costs, so that a loop that only looks at it ends. */
 const LOOK_MS = 0.001;
+/** And a pause, so that whoever spins sees others let go. */
+const PAUSE_MS = 0.01;
 
 export class Stage implements PortObserver {
   /** Milliseconds since the beginning. */
   clock = 0;
   /** Accesses of the last call. */
   count = 0;
-  /** Called before each access of a call; for tests that change what the call finds. */
-  meddle: ((kind: AccessKind, array: ArrayBufferView | undefined, index: number, value: number) => void) | undefined;
+  /** Called before each access of a call to the control memory, for tests that change what the call finds. */
+  meddle: Meddler | undefined;
   #mode: 'off' | 'acting' | 'dead' = 'off';
   #fatal = Number.POSITIVE_INFINITY;
   #fuel = 0;
@@ -54,9 +58,10 @@ export class Stage implements PortObserver {
     return died ? { kind: 'died', place: this.#place } : outcome;
   }
 
-  access(kind: AccessKind, array: ArrayBufferView | undefined, index: number, value: number): void {
+  access(kind: AccessKind, array: ArrayBufferView | undefined, index: number, value: number, expected: number): void {
     if (this.#mode === 'off') return;
     if (this.#mode === 'dead') throw new Killed();
+    if (kind === 'pause') this.clock += PAUSE_MS;
     if (--this.#fuel < 0) this.#giveUp('does not come to an end');
     if (index >= LOCKDEP && index < CONTROL_END && array instanceof Int32Array) return; // notes of the development build
     if (this.count === this.#fatal) {
@@ -66,7 +71,16 @@ export class Stage implements PortObserver {
       throw killed;
     }
     this.count++;
-    this.meddle?.(kind, array, index, value);
+    if (this.meddle !== undefined && array instanceof Int32Array)
+      this.aside(() => this.meddle?.(kind, index, value, expected));
+  }
+
+  /** What another thread does in the middle of a call: nothing of it counts. */
+  aside(act: () => void): void {
+    const mode = this.#mode;
+    this.#mode = 'off';
+    act();
+    this.#mode = mode;
   }
 
   wait(words: Int32Array, index: number, expected: number, timeout: number): 'timed-out' | 'not-equal' {
