@@ -21,6 +21,8 @@ import {
   C_SLOT,
   C_STATE,
   CPU_ATTACHED,
+  CPU_FREE,
+  CPU_LEFT,
   CPUS_USED,
   cpuSlot,
   FRAME_BUMP,
@@ -108,11 +110,19 @@ const BUSY: readonly (readonly [number, string])[] = [
   [C_FUTEX, 'waits for a notify'],
 ];
 
+/** Whether a thread has the cpu, or somebody is still to finish its work. */
+export function isTaken({ kernel: { words } }: Machine, id: number): boolean {
+  const state = words[cpuSlot(id) + C_STATE] as number;
+  return state !== CPU_FREE && state !== CPU_LEFT;
+}
+
 function busySlots({ kernel: { words } }: Machine): string[] {
   const problems: string[] = [];
   for (let id = 0; id < (words[CPUS_USED] as number); id++) {
     const slot = cpuSlot(id);
-    if (words[slot + C_STATE] !== CPU_ATTACHED) continue;
+    const state = words[slot + C_STATE] as number;
+    if (state === CPU_FREE || state === CPU_LEFT) continue;
+    if (state !== CPU_ATTACHED) problems.push(`cpu ${id} is left in state ${state}`);
     for (const [word, what] of BUSY) if (words[slot + word] !== 0) problems.push(`cpu ${id} ${what}`);
     for (let i = 0; i < PAGE_LOCK_SLOTS; i++) {
       if (words[slot + C_PAGE_LOCKS + i] !== 0)

@@ -15,6 +15,8 @@ import { MM_MMAP_LOCK } from '../../../src/paging/mm.layout.ts';
 import {
   C_RETIRE_LOCK,
   C_RW_HOLD,
+  C_STATE,
+  CPU_ATTACHED,
   CPU_WORDS,
   CPUS,
   CPUS_USED,
@@ -27,7 +29,7 @@ import { CLASS_SLAB } from '../../../src/sync/lock-classes.ts';
 import { writeTryLock, writeUnlock } from '../../../src/sync/rwsem.ts';
 import { spinTryLock, spinUnlock } from '../../../src/sync/spinlock.ts';
 import { inUse } from '../../support.ts';
-import { aftermath } from './aftermath.ts';
+import { aftermath, isTaken } from './aftermath.ts';
 import { collectGarbage } from './garbage.ts';
 import { checkLayout, finish, type Layouts, type Report, spread } from './kill.ts';
 import { type Outcome, Stage } from './stage.ts';
@@ -143,7 +145,7 @@ function injectOnce(
     injected.end();
     if (stage.clock - since > PATIENCE_MS)
       problems.push(`it took ${Math.round(stage.clock - since)} ms of virtual time`);
-    problems.push(...checkFailure(outcome, kind));
+    problems.push(...checkFailure(outcome, kind), ...settle(stage, world));
     problems.push(...aftermath(survivor), ...ownedRecords(survivor));
     if (outcome.kind === 'failed' && subject.single === true && kind.startsWith('allocation')) {
       problems.push(...unchanged(world, kind, before, layouts));
@@ -157,6 +159,14 @@ function injectOnce(
   stage.meddle = undefined;
   const code = outcome.kind === 'failed' && outcome.error instanceof VmError ? outcome.error.code : outcome.kind;
   return { problems, outcome: outcome.kind === 'failed' ? `failed with ${code}` : 'succeeded' };
+}
+
+/** A call that gave up is finished by its thread's next one, or, if it was its last, by whoever reaps it. */
+function settle(stage: Stage, { survivor, victim }: World): string[] {
+  if (victim.kernel.words[victim.kernel.cpu.base + C_STATE] === CPU_ATTACHED || !isTaken(survivor, victim.cpu))
+    return [];
+  const outcome = stage.act(() => (victim.closed ? survivor.reapNow(victim.cpu) : victim.drain()));
+  return outcome.kind === 'failed' ? [`what it left cannot be finished: ${String(outcome.error)}`] : [];
 }
 
 /** Only errors of ours, and such as the injection makes. */

@@ -17,9 +17,9 @@ import {
   type Space,
   VmError,
 } from '../../../src/index.ts';
-import { C_STATE, CPU_ATTACHED, CPUS_USED, cpuSlot } from '../../../src/sync/control.layout.ts';
+import { CPUS_USED } from '../../../src/sync/control.layout.ts';
 import { conservation } from '../audit.ts';
-import { aftermath } from './aftermath.ts';
+import { aftermath, isTaken } from './aftermath.ts';
 import { Beliefs, type Change, canRead, canWrite, describeState, type Mapped, type State } from './beliefs.ts';
 import { collectGarbage } from './garbage.ts';
 import { type Outcome, Stage } from './stage.ts';
@@ -319,7 +319,7 @@ class ProgramRun {
       const cpu = left.shift() as number;
       const outcome = this.#call(`cpu ${machine.cpu} reaps cpu ${cpu}`, () => machine.reapNow(cpu));
       if (outcome.kind === 'done' && !this.#attached().includes(cpu)) continue;
-      const tooSoon = outcome.kind === 'failed' && left.length > 0 && round < 10 && codeOf(outcome) === 'ETIMEDOUT';
+      const tooSoon = (outcome.kind === 'done' || codeOf(outcome) === 'ETIMEDOUT') && round < 10;
       if (tooSoon) left.push(cpu);
       else this.#problems.push(`cpu ${cpu} cannot be reaped: ${say(outcome)}`);
     }
@@ -328,10 +328,7 @@ class ProgramRun {
   #attached(): number[] {
     const { words } = this.#heir.machine.kernel;
     const all = Array.from({ length: words[CPUS_USED] as number }, (_, id) => id);
-    return all.filter((id) => {
-      const state = words[cpuSlot(id) + C_STATE] as number;
-      return state === CPU_ATTACHED || state >> 8 !== 0;
-    });
+    return all.filter((id) => isTaken(this.#heir.machine, id));
   }
 
   #look(when: string): void {

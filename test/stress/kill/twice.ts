@@ -6,9 +6,9 @@
  * call has left behind would be done again then). A fourth thread looks at what is left.
  */
 import { VmError } from '../../../src/index.ts';
-import { C_STATE, CPU_ATTACHED, CPUS_USED, cpuSlot } from '../../../src/sync/control.layout.ts';
+import { CPUS_USED } from '../../../src/sync/control.layout.ts';
 import { conservation } from '../audit.ts';
-import { aftermath } from './aftermath.ts';
+import { aftermath, isTaken } from './aftermath.ts';
 import { CALLS, type Call, ELSEWHERE, type Hands, Thrown } from './calls.ts';
 import { collectGarbage } from './garbage.ts';
 import { chance, type Report, scenarioNamed, useAgain } from './kill.ts';
@@ -225,14 +225,14 @@ class Run {
       this.#survivorLives = false;
       order.splice(this.#plan.a % 3, 0, survivor);
     }
-    const left = order.map(({ machine }) => machine.cpu).filter((cpu) => this.#isAttached(cpu));
+    const left = order.map(({ machine }) => machine.cpu).filter((cpu) => this.#isTaken(cpu));
     left.push(...this.#strangers(left));
     let by = reaper === 'survivor' && this.#survivorLives ? survivor : heir;
     for (let round = 0; left.length > 0; round++) {
       const cpu = left.shift() as number;
       const outcome = this.#call(`${by === heir ? 'D' : 'S'} reaps cpu ${cpu}`, () => by.machine.reapNow(cpu));
-      if (outcome.kind === 'done' && !this.#isAttached(cpu)) continue;
-      const tooSoon = isTimeout(outcome) && left.length > 0 && round < 12;
+      if (outcome.kind === 'done' && !this.#isTaken(cpu)) continue;
+      const tooSoon = (isTimeout(outcome) || outcome.kind === 'done') && round < 12;
       if (!tooSoon) {
         this.#problems.push(`cpu ${cpu} cannot be reaped: ${say(outcome)}`);
         return;
@@ -242,15 +242,13 @@ class Run {
         by = heir;
         this.#expectTyped(this.#call('S leaves', () => survivor.machine.close()));
         this.#survivorLives = false;
-        if (this.#isAttached(survivor.machine.cpu)) left.push(survivor.machine.cpu); // it could not even leave: its thread ends
+        if (this.#isTaken(survivor.machine.cpu)) left.push(survivor.machine.cpu); // it could not even leave: its thread ends
       }
     }
   }
 
-  #isAttached(cpu: number): boolean {
-    return (
-      this.#cast.heir.machine.kernel.words[cpuSlot(cpu) + C_STATE] !== undefined && isAttached(this.#cast.heir, cpu)
-    );
+  #isTaken(cpu: number): boolean {
+    return isTaken(this.#cast.heir.machine, cpu);
   }
 
   /** Cpus that a victim had attached when it died. */
@@ -259,7 +257,8 @@ class Run {
     const used = heir.machine.kernel.words[CPUS_USED] as number;
     const all = Array.from({ length: used }, (_, id) => id);
     return all.filter(
-      (id) => id !== survivor.machine.cpu && id !== heir.machine.cpu && !known.includes(id) && isAttached(heir, id),
+      (id) =>
+        id !== survivor.machine.cpu && id !== heir.machine.cpu && !known.includes(id) && isTaken(heir.machine, id),
     );
   }
 
@@ -319,11 +318,6 @@ class Run {
       }),
     );
   }
-}
-
-function isAttached({ machine }: Hands, cpu: number): boolean {
-  const state = machine.kernel.words[cpuSlot(cpu) + C_STATE] as number;
-  return state === CPU_ATTACHED || state >> 8 !== 0; // somebody has begun to reap it
 }
 
 function isTimeout(outcome: Outcome): boolean {
