@@ -74,7 +74,8 @@ function claimDead(k: Kernel, id: number, serial: number | undefined): 'mine' | 
   for (;;) {
     const state = load(k.words, at);
     const kind = state & 0xff;
-    const tag = state >> 8;
+    // Dead in the middle of finishing its own call: nobody is at it.
+    const tag = state >> 8 === id + 1 ? 0 : state >> 8;
     if (kind === CPU_DEAD && tag !== 0) return tag === k.cpu.tag ? 'mine' : 'others';
     if (kind !== CPU_ATTACHED && kind !== CPU_DEAD && kind !== CPU_GAVE_UP) return 'none';
     // Somebody who is finishing its call for it finds out in the end that it is dead, and begins anew.

@@ -12,7 +12,17 @@ import {
 } from '../../src/index.ts';
 import { P_LOCK, P_RMAP_LOCK } from '../../src/memory/page.layout.ts';
 import { MM_MMAP_LOCK, MM_TREE_LOCK } from '../../src/paging/mm.layout.ts';
-import { C_INTENT, C_RETIRE_LOCK, C_RW_WAIT, CPUS_USED, cpuSlot } from '../../src/sync/control.layout.ts';
+import {
+  C_INTENT,
+  C_PAGE_LOCKS,
+  C_RETIRE_LOCK,
+  C_RW_WAIT,
+  C_STATE,
+  CPU_GAVE_UP,
+  CPUS_USED,
+  cpuSlot,
+  PAGE_LOCK_SLOTS,
+} from '../../src/sync/control.layout.ts';
 import { OWNER_MASK } from '../../src/sync/lock-classes.ts';
 import { conservation } from '../stress/audit.ts';
 import { ANON, anotherCpu, P, patternOf, RW } from '../stress/kill/world.ts';
@@ -116,6 +126,45 @@ export function giveUpWithLeaf(call: 'read' | 'write' | 'munmap'): Record<string
   const outcomes = [outcome(act), outcome(() => survivor.reapNow(victim.cpu)), outcome(act)];
   const reads = space.load32(FIRST + P) === patternOf(1);
   return { outcomes, reads, problems: end(scene) };
+}
+
+/**
+ * victim    dies with the lock over a reverse map
+ * survivor  reads the page elsewhere: gives up with the page's lock, which it has noted; reaps the victim
+ */
+export function notesOfPageLocks(): Record<string, unknown> {
+  const scene = makeScene();
+  const { survivor, space, victim } = scene;
+  const { words, cpu } = survivor.kernel;
+  dieWithReverseMap(scene, 'munmap');
+  const notes = (): number =>
+    words.subarray(cpu.base + C_PAGE_LOCKS, cpu.base + C_PAGE_LOCKS + PAGE_LOCK_SLOTS).filter((page) => page !== 0)
+      .length;
+  const outcomes = [outcome(() => space.load8(SECOND + P))];
+  const before = notes();
+  outcomes.push(outcome(() => survivor.reapNow(victim.cpu)));
+  return { outcomes, before, after: notes(), problems: end(scene) };
+}
+
+/**
+ * victim    dies with the lock over a reverse map
+ * second    reads the page elsewhere, gives up, and dies while it finishes that call itself
+ * survivor  reaps both
+ */
+export function diesWhileItFinishes(): Record<string, unknown> {
+  const scene = makeScene();
+  const { survivor, space, victim } = scene;
+  const second = anotherCpu(survivor);
+  const others = second.attachSpace(space.handle);
+  dieWithReverseMap(scene, 'munmap');
+  const state = second.kernel.cpu.base + C_STATE;
+  killOnce(
+    () => survivor.kernel.words[state] === (CPU_GAVE_UP | (second.kernel.cpu.tag << 8)),
+    () => others.load8(SECOND + P),
+  );
+  const reaped = [survivor.reapNow(victim.cpu), survivor.reapNow(second.cpu)];
+  const reads = space.load32(SECOND + P) === patternOf(1);
+  return { reaped, reads, cpus: survivor.cpus().length, problems: end(scene) };
 }
 
 /**

@@ -4,11 +4,13 @@ import { deathBesideManySpaces, twoDeathsAtOnce } from './deaths.ts';
 import {
   attachBesideFreeing,
   backingClosesMachine,
+  diesWhileItFinishes,
   dropBesideDeadReclaim,
   giveUpWithLeaf,
   intentEndsWithItsCall,
   lastCloseBesideDeath,
   leaveQueueOfTheDead,
+  notesOfPageLocks,
   reaperGoesHalfWay,
 } from './give-ups.ts';
 import { lastMappingGoesDuringRead, mappingChangesDuringRead, readerDies } from './pages.ts';
@@ -23,6 +25,7 @@ const SCHEDULES = {
   attachBesideFreeing,
   backingClosesWithFile: () => backingClosesMachine('file'),
   backingClosesWithMachine: () => backingClosesMachine('machine'),
+  diesWhileItFinishes,
   dropBesideDeadReclaim,
   giveUpReading: () => giveUpWithLeaf('read'),
   giveUpWriting: () => giveUpWithLeaf('write'),
@@ -30,6 +33,7 @@ const SCHEDULES = {
   intentEndsWithItsCall,
   lastCloseBesideDeath,
   leaveQueueOfTheDead,
+  notesOfPageLocks,
   reaperGoesHalfWay,
   bumpOvertakenByRound,
   deathBesideManySpaces,
