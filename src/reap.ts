@@ -131,7 +131,8 @@ export function standDown(k: Kernel): void {
 export function leaveUnfinished(k: Kernel): void {
   const at = k.cpu.base + C_STATE;
   store(k.words, k.cpu.base + C_THREAD, -1);
-  for (let state = load(k.words, at); (state & 0xff) === CPU_GAVE_UP; state = load(k.words, at)) {
+  const ours = (state: number): boolean => state === CPU_ATTACHED || (state & 0xff) === CPU_GAVE_UP;
+  for (let state = load(k.words, at); ours(state); state = load(k.words, at)) {
     cas(k.words, at, state, inHands(CPU_DEAD, state >> 8));
   }
 }

@@ -2,6 +2,8 @@
  * Calls that give up half-way, because a dead thread has what they need. Nobody undoes anything: the cpu is recovered as a dead
  * one is, and the threads go on with the same data.
  */
+
+import { F_LOCK } from '../../src/backing/mapping.layout.ts';
 import {
   MAP_FIXED_NOREPLACE,
   MAP_PRIVATE,
@@ -316,6 +318,32 @@ export function lastCloseBesideDeath(): Record<string, unknown> {
   const before = survivor.census().spaces;
   const outcomes = [outcome(() => space.close()), outcome(() => survivor.reapNow(victim.cpu))];
   return { before, outcomes, after: survivor.census().spaces, problems: end(scene) };
+}
+
+/**
+ * third     opens the file, and stands still with the file's lock
+ * second    leaves the machine: cannot close the file, and tries again in vain
+ * third     lets go of the lock; the survivor finishes what the second has left
+ */
+export function leavesBesideSlowThread(): Record<string, unknown> {
+  const scene = makeScene();
+  const { survivor, space, file } = scene;
+  const second = anotherCpu(survivor);
+  second.attachSpace(space.handle);
+  second.attachFile(file.handle);
+  const third = anotherCpu(survivor);
+  scene.victim.close();
+  const outcomes: string[] = [];
+  interleave(() => third.attachFile(file.handle), {
+    before: (kind, array, index) =>
+      kind === 'exchange' && array === third.kernel.words && index === (file.id as number) + F_LOCK,
+    meanwhile() {
+      outcomes.push(outcome(() => second.close()));
+    },
+  });
+  const reaped = survivor.reapNow(second.cpu);
+  third.close();
+  return { outcomes, reaped, cpus: survivor.cpus().length, problems: end(scene) };
 }
 
 /** A backing closes the machine while it is closed itself: with its file, or with the machine. */

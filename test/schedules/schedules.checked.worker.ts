@@ -10,6 +10,7 @@ import {
   intentEndsWithItsCall,
   lastCloseBesideDeath,
   leaveQueueOfTheDead,
+  leavesBesideSlowThread,
   notesOfPageLocks,
   reaperGoesHalfWay,
 } from './give-ups.ts';
@@ -33,6 +34,7 @@ const SCHEDULES = {
   intentEndsWithItsCall,
   lastCloseBesideDeath,
   leaveQueueOfTheDead,
+  leavesBesideSlowThread,
   notesOfPageLocks,
   reaperGoesHalfWay,
   bumpOvertakenByRound,

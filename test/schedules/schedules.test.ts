@@ -111,6 +111,15 @@ describe('a call that gives up because of a dead thread', () => {
     });
   });
 
+  test('is finished by others when its thread leaves and a lock is in the way that a thread keeps which lives', async () => {
+    expect(await play('leavesBesideSlowThread')).toEqual({
+      outcomes: ['done'],
+      reaped: true,
+      cpus: 1,
+      problems: [],
+    });
+  });
+
   test('may be the last to close a space, which then goes with the reaping', async () => {
     expect(await play('lastCloseBesideDeath')).toEqual({
       before: 2,

@@ -57,7 +57,7 @@ interface Injection {
 const MAX_FAILURES = 6;
 const STALL_MS = 500;
 /** Virtual milliseconds: as in twice.ts. */
-const PATIENCE_MS = 2500;
+const PATIENCE_MS = 4000;
 
 export function injectEverywhere({
   subject: name,

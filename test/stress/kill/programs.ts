@@ -42,7 +42,7 @@ const THREADS = 3;
 const WINDOW = 24;
 /** The window, and what a call may reach beyond it. */
 const FILE_PAGES = 34;
-const PATIENCE_MS = 2500;
+const PATIENCE_MS = 4000;
 
 type What = 'anon' | 'file 0' | 'file 1';
 

@@ -54,7 +54,7 @@ const MAX_FAILURES = 6;
 /** The frames that the other threads and the bystanders take. */
 const MORE_FRAMES = 24;
 /** Virtual milliseconds that a call may take: every wait has its limit, and a call that gave up does not wait again. */
-const PATIENCE_MS = 2500;
+const PATIENCE_MS = 4000;
 
 export function dieTwice({ scenario: name, worlds, seed, only, maxFailures = MAX_FAILURES }: TwiceRequest): Report {
   const scenario = scenarioNamed(name);
