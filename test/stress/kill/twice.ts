@@ -266,6 +266,7 @@ class Run {
   #look(when: string): void {
     const { heir } = this.#cast;
     const problems = aftermath(heir.machine);
+    this.#stage.act(() => heir.space.munmap(ELSEWHERE, 1000 * P)); // what a thread had filled memory with when it died
     const outcome = this.#stage.act(() => problems.push(...checkPages(this.#scenario, heir, this.#legal)));
     this.#expectDone(outcome);
     for (const problem of problems) this.#problems.push(`${when}: ${problem}`);
