@@ -15,10 +15,12 @@ export type Outcome =
 export type Meddler = (kind: AccessKind, index: number, value: number, expected: number) => void;
 
 /** Accesses after which a call is taken to hang: many times what the longest needs. */
-const FUEL = 600_000;
+const FUEL = 3_000_000;
 /** What a look at the clock costs, so that a loop that only looks at it ends. */
 const LOOK_MS = 0.001;
-/** And a pause, so that whoever spins sees others let go. */
+/** No host sleeps for less, about; loops that sleep for moments come to their limits in fewer rounds. */
+const SHORTEST_SLEEP_MS = 1;
+/** What a pause takes, so that whoever spins sees others let go. */
 const PAUSE_MS = 0.01;
 
 export class Stage implements PortObserver {
@@ -86,7 +88,7 @@ export class Stage implements PortObserver {
   wait(words: Int32Array, index: number, expected: number, timeout: number): 'timed-out' | 'not-equal' {
     if (words[index] !== expected) return 'not-equal';
     if (!Number.isFinite(timeout)) this.#giveUp('sleeps without a limit, and there is nobody to wake it');
-    this.clock += timeout;
+    this.clock += Math.max(timeout, SHORTEST_SLEEP_MS);
     return 'timed-out';
   }
 
