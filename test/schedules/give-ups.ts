@@ -346,6 +346,35 @@ export function leavesBesideSlowThread(): Record<string, unknown> {
   return { outcomes, reaped, cpus: survivor.cpus().length, problems: end(scene) };
 }
 
+/**
+ * victim    dies while it frees what the survivor has retired, with the lock over the survivor's lists
+ * survivor  unmaps pages, which it cannot put into its lists; does nothing more
+ * third     reaps the victim, and drains: the pages are free
+ */
+export function retiresBesideDeadThief(): Record<string, unknown> {
+  const scene = makeScene();
+  const { survivor, space, victim } = scene;
+  const lock = survivor.kernel.cpu.base + C_RETIRE_LOCK;
+  const third = anotherCpu(survivor);
+  killOnce(
+    () => heldBy(survivor, lock, victim),
+    () => victim.kernel.rcu.freeAllRetired(),
+  );
+  const outcomes = [8, 4].map((pages) =>
+    outcome(() => {
+      const at = space.mmap({ length: pages * P, prot: RW, flags: ANON });
+      space.fill(at, pages * P, 1);
+      space.munmap(at, pages * P);
+    }),
+  );
+  const before = third.census().frames.retired;
+  const reaped = third.reapNow(victim.cpu);
+  third.drain();
+  const after = third.census().frames.retired;
+  third.close();
+  return { outcomes, before, reaped, after, problems: end(scene) };
+}
+
 /** A backing closes the machine while it is closed itself: with its file, or with the machine. */
 export function backingClosesMachine(with_: 'file' | 'machine'): Record<string, unknown> {
   const { machine } = makeCast(1);

@@ -13,6 +13,7 @@ import {
   leavesBesideSlowThread,
   notesOfPageLocks,
   reaperGoesHalfWay,
+  retiresBesideDeadThief,
 } from './give-ups.ts';
 import { lastMappingGoesDuringRead, mappingChangesDuringRead, readerDies } from './pages.ts';
 import {
@@ -37,6 +38,7 @@ const SCHEDULES = {
   leavesBesideSlowThread,
   notesOfPageLocks,
   reaperGoesHalfWay,
+  retiresBesideDeadThief,
   bumpOvertakenByRound,
   deathBesideManySpaces,
   lastMappingGoesDuringRead,

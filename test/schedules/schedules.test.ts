@@ -120,6 +120,16 @@ describe('a call that gives up because of a dead thread', () => {
     });
   });
 
+  test('or goes on without the lock over its retire lists keeps no memory from others', async () => {
+    expect(await play('retiresBesideDeadThief')).toEqual({
+      outcomes: ['done', 'done'],
+      before: 12,
+      reaped: true,
+      after: 0,
+      problems: [],
+    });
+  });
+
   test('may be the last to close a space, which then goes with the reaping', async () => {
     expect(await play('lastCloseBesideDeath')).toEqual({
       before: 2,
