@@ -35,7 +35,6 @@ import type { Kernel } from './space/kernel.ts';
 import { attachMm, createMm, forEachMm, leaveMm, usesMm } from './space/mm.ts';
 import { C_THREAD, CPUS_USED, cpuSlot, H_DESIGN, H_SHARED, LAYOUT_VERSION } from './sync/control.layout.ts';
 import { attachCpu, detachCpu, readCounter } from './sync/cpu.ts';
-import { giveUp } from './sync/spinlock.ts';
 import { type Counters, type HistogramName, sumCounters, sumHistograms } from './trace/counters.ts';
 import { FrameViews } from './views.ts';
 
@@ -554,8 +553,5 @@ function detachKernel(k: Kernel): void {
   k.rcu.freeRetired(k.cpu.id);
   for (const slab of Object.values(k.slabs)) slab.flush();
   k.frames.flush();
-  // What could not be listed is found by its state: by a reaper.
-  if (!k.rcu.allListed)
-    giveUp(k.cpu, new VmError('ETIMEDOUT', 'close', 'a dead thread holds the lock over what this one retired'));
   detachCpu(k.words, k.cpu.id);
 }

@@ -65,11 +65,10 @@ export function lastCall(k: Kernel, work: () => void): void {
       return;
     } catch (error) {
       callFailed(k, error);
-      if (k.cpu.gaveUp !== undefined) {
-        leaveUnfinished(k);
-        return;
-      }
-      if (!again || !(error instanceof VmError)) throw error; // recovered: what is left can be done now
+      if (k.cpu.gaveUp === undefined && again && error instanceof VmError) continue; // recovered: what is left can be done now
+      leaveUnfinished(k);
+      if (error instanceof VmError) return;
+      throw error;
     }
   }
 }

@@ -72,11 +72,15 @@ function holdersOf(k: Kernel, mapping: MappingRef): number {
 export function releasePageLocks(k: Kernel, id: number): void {
   const { words } = k;
   for (let i = 0; i < PAGE_LOCK_SLOTS; i++) {
-    const page = peek(words, cpuSlot(id) + C_PAGE_LOCKS + i) as PageRef;
-    if (page === 0 || (load(words, page + P_LOCK) & OWNER_MASK) !== id + 1) continue;
-    if (stateKind(peek(words, page)) === LIVE) settlePage(k, page);
-    pageReap(k.cpu, page, id + 1);
-    k.cpu.count(COUNTER['reaped.locks']);
+    const note = cpuSlot(id) + C_PAGE_LOCKS + i;
+    const page = peek(words, note) as PageRef;
+    if (page === 0) continue;
+    if ((load(words, page + P_LOCK) & OWNER_MASK) === id + 1) {
+      if (stateKind(peek(words, page)) === LIVE) settlePage(k, page);
+      pageReap(k.cpu, page, id + 1);
+      k.cpu.count(COUNTER['reaped.locks']);
+    }
+    poke(words, note, 0); // its thread may live, and has but so many
   }
 }
 

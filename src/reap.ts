@@ -74,7 +74,8 @@ function claimDead(k: Kernel, id: number, serial: number | undefined): 'mine' | 
   for (;;) {
     const state = load(k.words, at);
     const kind = state & 0xff;
-    const tag = state >> 8;
+    // Dead in the middle of finishing its own call: nobody is at it.
+    const tag = state >> 8 === id + 1 ? 0 : state >> 8;
     if (kind === CPU_DEAD && tag !== 0) return tag === k.cpu.tag ? 'mine' : 'others';
     if (kind !== CPU_ATTACHED && kind !== CPU_DEAD && kind !== CPU_GAVE_UP) return 'none';
     // Somebody who is finishing its call for it finds out in the end that it is dead, and begins anew.
@@ -130,7 +131,8 @@ export function standDown(k: Kernel): void {
 export function leaveUnfinished(k: Kernel): void {
   const at = k.cpu.base + C_STATE;
   store(k.words, k.cpu.base + C_THREAD, -1);
-  for (let state = load(k.words, at); (state & 0xff) === CPU_GAVE_UP; state = load(k.words, at)) {
+  const ours = (state: number): boolean => state === CPU_ATTACHED || (state & 0xff) === CPU_GAVE_UP;
+  for (let state = load(k.words, at); ours(state); state = load(k.words, at)) {
     cas(k.words, at, state, inHands(CPU_DEAD, state >> 8));
   }
 }

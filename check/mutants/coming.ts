@@ -11,7 +11,7 @@ export const comingMutants: readonly Mutant[] = [
     edits: [
       {
         file: CPU,
-        find: 'if (word !== C_STATE && (word < C_RETIRE_LOCK || word > C_RETIRE_FREEING)) store(',
+        find: 'if (word !== C_STATE && (word < C_RETIRE_LOCK || word >= C_RETIRE_LATE + RETIRE_KINDS)) store(',
         replace: 'if (word !== C_STATE) store(',
       },
     ],
@@ -24,7 +24,7 @@ export const comingMutants: readonly Mutant[] = [
     edits: [
       {
         file: CPU,
-        find: 'if (word !== C_STATE && (word < C_RETIRE_LOCK || word > C_RETIRE_FREEING)) store(',
+        find: 'if (word !== C_STATE && (word < C_RETIRE_LOCK || word >= C_RETIRE_LATE + RETIRE_KINDS)) store(',
         replace: 'if (word !== C_STATE && word !== C_RETIRE_LOCK) store(',
       },
     ],

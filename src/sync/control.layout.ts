@@ -119,6 +119,8 @@ export const C_RETIRE_OPEN = 100;
 export const C_RETIRE_WAIT = 108;
 /** Objects that this cpu has taken off a list and is just freeing. */
 export const C_RETIRE_FREEING = 116;
+/** Per kind, objects that this cpu has retired while it could not have the lock over its lists. */
+export const C_RETIRE_LATE = 117;
 export const RETIRE_KINDS = 8;
 /* futex waiter (see sync/futex.ts). */
 export const C_FUTEX = 128;

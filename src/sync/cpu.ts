@@ -23,7 +23,7 @@ import { histogramSlot } from '../trace/counters.ts';
 import {
   C_COUNTERS,
   C_LIFE,
-  C_RETIRE_FREEING,
+  C_RETIRE_LATE,
   C_RETIRE_LOCK,
   C_RETIRE_OPEN_COUNT,
   C_RETIRE_WAIT_COUNT,
@@ -44,6 +44,7 @@ import {
   H_SHARED,
   H_STALL_MS,
   LIFE_NONE,
+  RETIRE_KINDS,
 } from './control.layout.ts';
 
 const POLLED = 'a poll: a thread may notice the poison a few calls later';
@@ -168,7 +169,8 @@ export function detachCpu(words: Int32Array, id: number): void {
 }
 
 function hasRetired(words: Int32Array, base: number): boolean {
-  return load(words, base + C_RETIRE_OPEN_COUNT) + load(words, base + C_RETIRE_WAIT_COUNT) > 0; // in this order: see Rcu._closeOpen
+  for (let kind = 0; kind < RETIRE_KINDS; kind++) if (load(words, base + C_RETIRE_LATE + kind) !== 0) return true;
+  return load(words, base + C_RETIRE_OPEN_COUNT) + load(words, base + C_RETIRE_WAIT_COUNT) > 0; // in this order: see Rcu._adoptLate, _closeOpen
 }
 
 /**
@@ -178,7 +180,8 @@ function hasRetired(words: Int32Array, base: number): boolean {
 function clearSlot(words: Int32Array, base: number): void {
   for (let word = 0; word < C_COUNTERS; word++) {
     // With Atomics: others scan the slots, free ones too.
-    if (word !== C_STATE && (word < C_RETIRE_LOCK || word > C_RETIRE_FREEING)) store(words, base + word, 0);
+    if (word !== C_STATE && (word < C_RETIRE_LOCK || word >= C_RETIRE_LATE + RETIRE_KINDS))
+      store(words, base + word, 0);
   }
   fillWords(words, base + C_COUNTERS + 384, CPU_WORDS - C_COUNTERS - 384, 0);
 }

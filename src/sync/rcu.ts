@@ -11,7 +11,7 @@
  * outlive. Under memory pressure any cpu may free any cpu's list. Objects are linked through a word of their own, so a list
  * has no capacity to run out of.
  */
-import { add, cas, load, notify, now, pause, peek, peekRacy, poke, pokeRacy, store, wait } from '#atomics';
+import { add, cas, exchange, load, notify, now, pause, peek, peekRacy, poke, pokeRacy, store, wait } from '#atomics';
 import { DEV } from '#dev';
 import { mightSleep, sectionEntered, sectionLeft } from '#lockdep';
 import { oops } from '../base/assert.ts';
@@ -22,6 +22,7 @@ import { COUNTER } from '../trace/counters.ts';
 import {
   C_ENTRIES,
   C_RETIRE_FREEING,
+  C_RETIRE_LATE,
   C_RETIRE_LOCK,
   C_RETIRE_OPEN,
   C_RETIRE_OPEN_COUNT,
@@ -102,8 +103,8 @@ export class Rcu {
   sectionSerial = 0;
   private readonly _walk: Walk = new Walk();
   private readonly _entered: SectionClient[] = [];
-  /** Retired, but in no list, because the lock over the lists was not to be had. */
-  private readonly _homeless: RetiredChain[] = [];
+  /** Whether this cpu has retired something without the lock over its lists: see `_retireLate`. */
+  private _late: boolean;
   private readonly _reclaimers: (Reclaimer | undefined)[] = new Array<Reclaimer | undefined>(RETIRE_KINDS).fill(
     undefined,
   );
@@ -114,6 +115,7 @@ export class Rcu {
 
   constructor(cpu: Cpu) {
     this.cpu = cpu;
+    this._late = this._isLate(cpu.base); // whoever had the slot before may have left some
   }
 
   registerReclaimer(kind: number, reclaimer: Reclaimer): void {
@@ -356,7 +358,7 @@ export class Rcu {
       this._push(kind, head, tail, count);
       spinUnlock(this.cpu, this.cpu.base + C_RETIRE_LOCK);
     } else {
-      this._homeless.push({ kind, head, tail, count });
+      this._retireLate(kind, head, tail);
     }
   }
 
@@ -367,33 +369,84 @@ export class Rcu {
       if (second.count > 0) this._push(second.kind, second.head, second.tail, second.count);
       spinUnlock(this.cpu, this.cpu.base + C_RETIRE_LOCK);
     } else {
-      if (first.count > 0) this._homeless.push({ ...first });
-      if (second.count > 0) this._homeless.push({ ...second });
+      if (first.count > 0) this._retireLate(first.kind, first.head, first.tail);
+      if (second.count > 0) this._retireLate(second.kind, second.head, second.tail);
     }
   }
 
-  /**
-   * Locks this cpu's lists, with everything in them that had no place. False if another thread does not let go of the lock (it has
-   * died with it): then this thread remembers what it has retired. The objects' states name this cpu, so they are not lost with it.
-   */
+  /** Locks this cpu's lists. False if another thread does not let go of the lock (it has died with it): see `_retireLate`. */
   private _lockOwnLists(): boolean {
     const { cpu } = this;
-    const limit = this._homeless.length > 0 ? 0 : Math.min(cpu.stallLimit, LISTS_PATIENCE_MS);
+    const limit = this._late ? 0 : Math.min(cpu.stallLimit, LISTS_PATIENCE_MS);
     if (!spinLockWithin(cpu, cpu.base + C_RETIRE_LOCK, CLASS_RETIRE, limit)) return false;
-    for (let chain = this._homeless.pop(); chain !== undefined; chain = this._homeless.pop()) {
-      this._push(chain.kind, chain.head, chain.tail, chain.count);
-    }
+    if (this._late) this._listLate();
     return true;
   }
 
-  /** Whether everything that this cpu has retired is in its lists. */
-  get allListed(): boolean {
-    return this._homeless.length === 0;
+  /**
+   * Without the lock over its lists a cpu puts what it retires on a stack of its own beside them. Only the cpu itself puts something
+   * there, so a cas is enough; whoever has the lock takes all. It need not be the cpu: an idle thread keeps no memory from others.
+   */
+  private _retireLate(kind: number, head: number, tail: number): void {
+    const { words, base } = this.cpu;
+    const at = base + C_RETIRE_LATE + kind;
+    this._late = true;
+    for (;;) {
+      const top = load(words, at);
+      poke(words, this._reclaimer(kind).linkOf(tail), top);
+      if (cas(words, at, top, head) === top) return; // publishes; pairs with _adoptLate's load
+    }
   }
 
-  /** What had no place is found by its state, and somebody else's now. */
+  /** Requires: this cpu's retire lock. */
+  private _listLate(): void {
+    const { words, base } = this.cpu;
+    for (let kind = 0; kind < RETIRE_KINDS; kind++) {
+      const chain = this._chain(kind, exchange(words, base + C_RETIRE_LATE + kind, 0));
+      if (chain.length > 0) this._push(kind, chain[0] as number, chain.at(-1) as number, chain.length);
+    }
+    this._late = false;
+  }
+
+  /**
+   * Another cpu's late objects become its open list, where that is empty. They are named by both for a moment: should this thread die
+   * meanwhile, `repairLists` cuts again. The count comes before the cut: see hasRetired. Requires: that cpu's retire lock.
+   */
+  private _adoptLate(base: number): void {
+    const { words } = this.cpu;
+    for (let kind = 0; kind < RETIRE_KINDS; kind++) {
+      const top = load(words, base + C_RETIRE_LATE + kind);
+      if (top === 0 || peek(words, base + C_RETIRE_OPEN + kind) !== 0) continue;
+      poke(words, base + C_RETIRE_OPEN + kind, top);
+      const { length } = this._chain(kind, top);
+      store(words, base + C_RETIRE_OPEN_COUNT, peek(words, base + C_RETIRE_OPEN_COUNT) + length);
+      this.cpu.countMany(COUNTER['retire.objects'], length);
+      this._cutLate(base, kind);
+    }
+  }
+
+  /** What the open list names is late no more. Its cpu may be putting more on top. Idempotent. Requires: the retire lock. */
+  private _cutLate(base: number, kind: number): void {
+    const { words } = this.cpu;
+    const at = base + C_RETIRE_LATE + kind;
+    const listed = peek(words, base + C_RETIRE_OPEN + kind);
+    if (listed === 0 || cas(words, at, listed, 0) === listed) return;
+    const chain = this._chain(kind, load(words, at));
+    const above = chain[chain.indexOf(listed) - 1];
+    if (above !== undefined) poke(words, this._reclaimer(kind).linkOf(above), 0);
+  }
+
+  /** Whether something is late that cpu slot `base` has retired. */
+  private _isLate(base: number): boolean {
+    for (let kind = 0; kind < RETIRE_KINDS; kind++) {
+      if (load(this.cpu.words, base + C_RETIRE_LATE + kind) !== 0) return true;
+    }
+    return false;
+  }
+
+  /** This cpu's objects are found by their states, and somebody else's now. */
   forget(): void {
-    this._homeless.length = 0;
+    this._late = false;
   }
 
   /** Requires: this cpu's retire lock. */
@@ -441,6 +494,7 @@ export class Rcu {
       store(cpu.words, freeing, peek(cpu.words, base + C_RETIRE_WAIT_COUNT));
       const heads = this._takeElapsed(base, owner !== cpu.id);
       this._closeOpen(base);
+      if (owner !== cpu.id) this._adoptLate(base);
       spinUnlock(cpu, lock);
       if (heads !== undefined) freed += this._freeChains(heads);
       store(cpu.words, freeing, 0);
@@ -470,6 +524,7 @@ export class Rcu {
         claim(object);
         waiting++;
       }
+      this._cutLate(base, kind);
       open += this._chain(kind, peek(words, base + C_RETIRE_OPEN + kind)).length;
     }
     poke(words, base + C_RETIRE_OPEN_COUNT, open);
@@ -493,6 +548,7 @@ export class Rcu {
     for (let kind = 0; kind < RETIRE_KINDS; kind++) {
       poke(words, base + C_RETIRE_OPEN + kind, 0);
       poke(words, base + C_RETIRE_WAIT + kind, 0);
+      store(words, base + C_RETIRE_LATE + kind, 0);
     }
     // Atomics, as below: who looks whether the slot may be used again does so without the lock.
     store(words, base + C_RETIRE_OPEN_COUNT, 0);
@@ -528,6 +584,7 @@ export class Rcu {
     for (let id = 0; id < used; id++) {
       sum += peekRacy(words, cpuSlot(id) + C_RETIRE_OPEN_COUNT, WORTH_A_LOOK);
       sum += peekRacy(words, cpuSlot(id) + C_RETIRE_WAIT_COUNT, WORTH_A_LOOK);
+      if (this._isLate(cpuSlot(id))) sum++;
     }
     return sum;
   }

@@ -2,6 +2,8 @@
  * Calls that give up half-way, because a dead thread has what they need. Nobody undoes anything: the cpu is recovered as a dead
  * one is, and the threads go on with the same data.
  */
+
+import { F_LOCK } from '../../src/backing/mapping.layout.ts';
 import {
   MAP_FIXED_NOREPLACE,
   MAP_PRIVATE,
@@ -12,7 +14,17 @@ import {
 } from '../../src/index.ts';
 import { P_LOCK, P_RMAP_LOCK } from '../../src/memory/page.layout.ts';
 import { MM_MMAP_LOCK, MM_TREE_LOCK } from '../../src/paging/mm.layout.ts';
-import { C_INTENT, C_RETIRE_LOCK, C_RW_WAIT, CPUS_USED, cpuSlot } from '../../src/sync/control.layout.ts';
+import {
+  C_INTENT,
+  C_PAGE_LOCKS,
+  C_RETIRE_LOCK,
+  C_RW_WAIT,
+  C_STATE,
+  CPU_GAVE_UP,
+  CPUS_USED,
+  cpuSlot,
+  PAGE_LOCK_SLOTS,
+} from '../../src/sync/control.layout.ts';
 import { OWNER_MASK } from '../../src/sync/lock-classes.ts';
 import { conservation } from '../stress/audit.ts';
 import { ANON, anotherCpu, P, patternOf, RW } from '../stress/kill/world.ts';
@@ -116,6 +128,45 @@ export function giveUpWithLeaf(call: 'read' | 'write' | 'munmap'): Record<string
   const outcomes = [outcome(act), outcome(() => survivor.reapNow(victim.cpu)), outcome(act)];
   const reads = space.load32(FIRST + P) === patternOf(1);
   return { outcomes, reads, problems: end(scene) };
+}
+
+/**
+ * victim    dies with the lock over a reverse map
+ * survivor  reads the page elsewhere: gives up with the page's lock, which it has noted; reaps the victim
+ */
+export function notesOfPageLocks(): Record<string, unknown> {
+  const scene = makeScene();
+  const { survivor, space, victim } = scene;
+  const { words, cpu } = survivor.kernel;
+  dieWithReverseMap(scene, 'munmap');
+  const notes = (): number =>
+    words.subarray(cpu.base + C_PAGE_LOCKS, cpu.base + C_PAGE_LOCKS + PAGE_LOCK_SLOTS).filter((page) => page !== 0)
+      .length;
+  const outcomes = [outcome(() => space.load8(SECOND + P))];
+  const before = notes();
+  outcomes.push(outcome(() => survivor.reapNow(victim.cpu)));
+  return { outcomes, before, after: notes(), problems: end(scene) };
+}
+
+/**
+ * victim    dies with the lock over a reverse map
+ * second    reads the page elsewhere, gives up, and dies while it finishes that call itself
+ * survivor  reaps both
+ */
+export function diesWhileItFinishes(): Record<string, unknown> {
+  const scene = makeScene();
+  const { survivor, space, victim } = scene;
+  const second = anotherCpu(survivor);
+  const others = second.attachSpace(space.handle);
+  dieWithReverseMap(scene, 'munmap');
+  const state = second.kernel.cpu.base + C_STATE;
+  killOnce(
+    () => survivor.kernel.words[state] === (CPU_GAVE_UP | (second.kernel.cpu.tag << 8)),
+    () => others.load8(SECOND + P),
+  );
+  const reaped = [survivor.reapNow(victim.cpu), survivor.reapNow(second.cpu)];
+  const reads = space.load32(SECOND + P) === patternOf(1);
+  return { reaped, reads, cpus: survivor.cpus().length, problems: end(scene) };
 }
 
 /**
@@ -267,6 +318,61 @@ export function lastCloseBesideDeath(): Record<string, unknown> {
   const before = survivor.census().spaces;
   const outcomes = [outcome(() => space.close()), outcome(() => survivor.reapNow(victim.cpu))];
   return { before, outcomes, after: survivor.census().spaces, problems: end(scene) };
+}
+
+/**
+ * third     opens the file, and stands still with the file's lock
+ * second    leaves the machine: cannot close the file, and tries again in vain
+ * third     lets go of the lock; the survivor finishes what the second has left
+ */
+export function leavesBesideSlowThread(): Record<string, unknown> {
+  const scene = makeScene();
+  const { survivor, space, file } = scene;
+  const second = anotherCpu(survivor);
+  second.attachSpace(space.handle);
+  second.attachFile(file.handle);
+  const third = anotherCpu(survivor);
+  scene.victim.close();
+  const outcomes: string[] = [];
+  interleave(() => third.attachFile(file.handle), {
+    before: (kind, array, index) =>
+      kind === 'exchange' && array === third.kernel.words && index === (file.id as number) + F_LOCK,
+    meanwhile() {
+      outcomes.push(outcome(() => second.close()));
+    },
+  });
+  const reaped = survivor.reapNow(second.cpu);
+  third.close();
+  return { outcomes, reaped, cpus: survivor.cpus().length, problems: end(scene) };
+}
+
+/**
+ * victim    dies while it frees what the survivor has retired, with the lock over the survivor's lists
+ * survivor  unmaps pages, which it cannot put into its lists; does nothing more
+ * third     reaps the victim, and drains: the pages are free
+ */
+export function retiresBesideDeadThief(): Record<string, unknown> {
+  const scene = makeScene();
+  const { survivor, space, victim } = scene;
+  const lock = survivor.kernel.cpu.base + C_RETIRE_LOCK;
+  const third = anotherCpu(survivor);
+  killOnce(
+    () => heldBy(survivor, lock, victim),
+    () => victim.kernel.rcu.freeAllRetired(),
+  );
+  const outcomes = [8, 4].map((pages) =>
+    outcome(() => {
+      const at = space.mmap({ length: pages * P, prot: RW, flags: ANON });
+      space.fill(at, pages * P, 1);
+      space.munmap(at, pages * P);
+    }),
+  );
+  const before = third.census().frames.retired;
+  const reaped = third.reapNow(victim.cpu);
+  third.drain();
+  const after = third.census().frames.retired;
+  third.close();
+  return { outcomes, before, reaped, after, problems: end(scene) };
 }
 
 /** A backing closes the machine while it is closed itself: with its file, or with the machine. */

@@ -4,12 +4,16 @@ import { deathBesideManySpaces, twoDeathsAtOnce } from './deaths.ts';
 import {
   attachBesideFreeing,
   backingClosesMachine,
+  diesWhileItFinishes,
   dropBesideDeadReclaim,
   giveUpWithLeaf,
   intentEndsWithItsCall,
   lastCloseBesideDeath,
   leaveQueueOfTheDead,
+  leavesBesideSlowThread,
+  notesOfPageLocks,
   reaperGoesHalfWay,
+  retiresBesideDeadThief,
 } from './give-ups.ts';
 import { lastMappingGoesDuringRead, mappingChangesDuringRead, readerDies } from './pages.ts';
 import {
@@ -23,6 +27,7 @@ const SCHEDULES = {
   attachBesideFreeing,
   backingClosesWithFile: () => backingClosesMachine('file'),
   backingClosesWithMachine: () => backingClosesMachine('machine'),
+  diesWhileItFinishes,
   dropBesideDeadReclaim,
   giveUpReading: () => giveUpWithLeaf('read'),
   giveUpWriting: () => giveUpWithLeaf('write'),
@@ -30,7 +35,10 @@ const SCHEDULES = {
   intentEndsWithItsCall,
   lastCloseBesideDeath,
   leaveQueueOfTheDead,
+  leavesBesideSlowThread,
+  notesOfPageLocks,
   reaperGoesHalfWay,
+  retiresBesideDeadThief,
   bumpOvertakenByRound,
   deathBesideManySpaces,
   lastMappingGoesDuringRead,

@@ -70,6 +70,19 @@ describe('a call that gives up because of a dead thread', () => {
     },
   );
 
+  test('leaves no note of the page locks that it held', async () => {
+    expect(await play('notesOfPageLocks')).toEqual({
+      outcomes: ['ETIMEDOUT', 'done'],
+      before: 1,
+      after: 0,
+      problems: [],
+    });
+  });
+
+  test('may be what its thread dies of, too, while it finishes it', async () => {
+    expect(await play('diesWhileItFinishes')).toEqual({ reaped: [true, true], reads: true, cpus: 1, problems: [] });
+  });
+
   test('leaves no intent that a later death would carry out', async () => {
     expect(await play('intentEndsWithItsCall')).toEqual({
       outcomes: ['ETIMEDOUT', 'done', 'done', 'done'],
@@ -94,6 +107,25 @@ describe('a call that gives up because of a dead thread', () => {
     expect(await play('reaperGoesHalfWay')).toEqual({
       outcomes: ['ETIMEDOUT', 'done', 'done', 'done'],
       cpus: 1,
+      problems: [],
+    });
+  });
+
+  test('is finished by others when its thread leaves and a lock is in the way that a thread keeps which lives', async () => {
+    expect(await play('leavesBesideSlowThread')).toEqual({
+      outcomes: ['done'],
+      reaped: true,
+      cpus: 1,
+      problems: [],
+    });
+  });
+
+  test('or goes on without the lock over its retire lists keeps no memory from others', async () => {
+    expect(await play('retiresBesideDeadThief')).toEqual({
+      outcomes: ['done', 'done'],
+      before: 12,
+      reaped: true,
+      after: 0,
       problems: [],
     });
   });

@@ -63,13 +63,13 @@ export function spread(total: number, count: number, seed: number): number[] {
 }
 
 /** A number in [0, 1) for each pair. */
-function chance(seed: number, index: number): number {
+export function chance(seed: number, index: number): number {
   let hash = Math.imul(seed ^ Math.imul(index + 1, 0x9e3779b1), 0x85ebca6b);
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
   return ((hash ^ (hash >>> 16)) >>> 0) / 2 ** 32;
 }
 
-interface Layouts {
+export interface Layouts {
   readonly old: string;
   readonly new: string;
 }
@@ -142,7 +142,7 @@ function reapTwice(port: Port, { survivor, victim }: World, fatal: number): stri
 /** About as many as a reaper makes. */
 const REAP_ACCESSES = 3000;
 
-function checkLayout(scenario: Scenario, { space }: World, layouts: Layouts): string[] {
+export function checkLayout(scenario: Scenario, { space }: World, layouts: Layouts): string[] {
   space.validate();
   const end = BASE + scenario.pages * P;
   const found = layoutOf(space);

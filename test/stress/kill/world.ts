@@ -4,6 +4,7 @@
  */
 
 import {
+  BusError,
   createMachine,
   type DesignName,
   MAP_ANONYMOUS,
@@ -153,7 +154,7 @@ export class Port implements PortObserver {
 }
 
 /** The innermost calls of the library, innermost first. */
-function placeOf(error: Error): string {
+export function placeOf(error: Error): string {
   const calls = [...(error.stack ?? '').matchAll(/^ +at (?:new )?([\w.]+)/gm)].map((match) => match[1]);
   return calls.slice(1, 8).join(' < ');
 }
@@ -191,7 +192,7 @@ export interface World {
 }
 
 export function makeWorld(frames: number, design: DesignName = 'rcu'): World {
-  const first = createMachine({ memory: frames * P, design, stallTimeout: STALL_MS });
+  const first = createMachine({ memory: frames * P, design, stallTimeout: STALL_MS, ioTimeout: STALL_MS });
   const survivor = anotherCpu(first);
   first.close(); // the library remembers it as this thread's, so that a world that is given up would never be collected
   const space = survivor.createSpace();
@@ -238,7 +239,7 @@ export function peekAt(space: Space, address: number): number | string {
   try {
     return space.load32(address);
   } catch (error) {
-    if (error instanceof SegmentationFault) return error.reason;
+    if (error instanceof SegmentationFault || error instanceof BusError) return error.reason;
     throw error;
   }
 }
