@@ -52,10 +52,10 @@ export async function settled(promise: Promise<unknown>): Promise<Outcome> {
   }
 }
 
-/** What is wrong with the end of the public call `name`; undefined if nothing is. `tossed`: what the caller's own code threw. */
+/** What is wrong with the end of the public call `names` (one of them); undefined if nothing is. `tossed`: what the caller's own code threw. */
 export function judge(
   outcome: Outcome,
-  name: string,
+  names: readonly string[],
   tossed: readonly unknown[],
   inBacking = false,
 ): string | undefined {
@@ -66,7 +66,7 @@ export function judge(
   if (error instanceof Oops && error.rule === 'H1' && inBacking) return undefined;
   if (!(error instanceof VmError)) return `threw ${nameOf(error)}`;
   if (!CODES.test(error.code)) return `threw a VmError with the code ${nameOf(error.code)}`;
-  if (error.syscall !== name) return `threw ${error.code} in the name of '${error.syscall}'`;
+  if (!names.includes(error.syscall)) return `threw ${error.code} in the name of '${error.syscall}'`;
   return undefined;
 }
 

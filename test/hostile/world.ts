@@ -72,6 +72,9 @@ export class World {
   /** Another space of the hostile cpu. */
   guest!: Space;
   file!: MappedFile;
+  /** The file with a hostile backing, and where it is mapped. */
+  hostileFile!: MappedFile;
+  hostileAt = 0;
   accessor!: Accessor;
   /** Six pages, all written; behind them one that can only be read, then a hole. */
   at = 0;
@@ -84,9 +87,11 @@ export class World {
   reentered = 0;
   /** What the caller's code threw: it may come out of a call as it is. */
   readonly tossed: unknown[] = [];
+  /** Calls from within that have not ended. */
+  readonly pending: Promise<unknown>[] = [];
   /** What went wrong in calls from within. */
   readonly complaints: string[] = [];
-  /** Whether a backing is being called now. */
+  /** Whether the caller's code that runs now is a backing's. */
   inBacking = false;
   private readonly _other: Machine;
   private readonly _guard: Space;
@@ -173,7 +178,9 @@ export class World {
       if (cpu.heldDepth !== 0) say(`holds ${cpu.heldDepth} locks`);
     }
     const cpus = this._other.cpus().length;
-    if (cpus !== (this.machine.closed ? 1 : 2)) say(`${cpus} cpus in use`);
+    const mine = new Set([this.machine, ...this._made.filter((made) => made instanceof Machine)]);
+    const open = [...mine].filter(({ closed, handle }) => !closed && sameMachine(handle, this._other.handle));
+    if (cpus !== open.length + 1) say(`${cpus} cpus in use, not ${open.length + 1}`);
     attempt(say, 'on another cpu', () => {
       if (!holds(this._guard, this._guardAt, GUARD)) say("another space's memory has changed");
       ordinary(this._guard);
@@ -267,6 +274,10 @@ function attempt(say: (text: string) => unknown, where: string, run: () => void)
   } catch (error) {
     say(`${where}: ${error instanceof Error ? `${error.name}: ${error.message}` : String(error)}`);
   }
+}
+
+function sameMachine(a: { readonly control?: unknown }, b: { readonly control?: unknown }): boolean {
+  return a.control === b.control;
 }
 
 /** `instanceof`, for what may be a Proxy. */
