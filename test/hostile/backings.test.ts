@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { DESIGNS, PAGE, pattern, temporaryFiles } from '../support.ts';
 import { type BackingStep, takeBacking, textOfBacking } from './backing-programs.ts';
-import { ACCESSES, CLOSES, FACTORIES, type Named, READS, registerHostile } from './backings.ts';
+import { ACCESSES, CLOSES, CREATE, FACTORIES, type Named, READS, registerHostile } from './backings.ts';
 import { takeAll } from './programs.ts';
 import { secondInstance, World } from './world.ts';
 
@@ -12,7 +12,7 @@ let instance: Awaited<ReturnType<typeof secondInstance>>;
 
 beforeAll(async () => {
   instance = await secondInstance();
-  registerHostile();
+  registerHostile(instance);
 });
 afterAll(() => files.remove());
 
@@ -31,6 +31,7 @@ function* each(part: 'factory' | 'read', list: readonly Named[]): Generator<Omit
     for (const access of ACCESSES.filter(({ reads }) => reads)) {
       yield { factory: undefined, read: undefined, close: undefined, [part]: named, accesses: [access, access] };
     }
+    yield { factory: undefined, read: undefined, close: undefined, [part]: named, accesses: [CREATE, ...LOAD] };
   }
 }
 

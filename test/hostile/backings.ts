@@ -30,7 +30,9 @@ export function enlist(world: World, behaviour: Behaviour): number {
   return made;
 }
 
-export function registerHostile(): void {
+/** In the instance that makes the files, where nobody reads them, and in the one that does. */
+export function registerHostile(instance?: { readonly registerBacking: typeof registerBacking }): void {
+  instance?.registerBacking(HOSTILE_KIND, () => ({ read: () => 0, close: () => undefined }));
   registerBacking(HOSTILE_KIND, (options) => {
     const entry = files.get((options as { id: number }).id);
     if (entry === undefined) throw new Error('no such file');
@@ -197,7 +199,7 @@ export const READS: readonly Named[] = [
   },
   {
     name: 'a read that registers its kind again',
-    behaviour: { read: after(registerHostile) },
+    behaviour: { read: after(() => registerHostile()) },
   },
   {
     name: 'a read that touches what it reads',
@@ -210,7 +212,7 @@ export const FACTORIES: readonly Named[] = [
   { name: 'a factory that runs code', behaviour: { factory: afterwards((w) => w.enter()) } },
   {
     name: 'a factory that registers its kind again',
-    behaviour: { factory: afterwards(registerHostile) },
+    behaviour: { factory: afterwards(() => registerHostile()) },
   },
   ...THROWN.map((what) => ({
     name: `a factory that throws ${what.name}`,
@@ -283,6 +285,8 @@ export interface Access {
   /** Needs the file's bytes, all of them. */
   readonly reads: boolean;
   readonly async?: boolean;
+  /** What its backing does may make it fail. */
+  readonly mayFail?: boolean;
   run(world: World): unknown;
 }
 
@@ -318,3 +322,13 @@ export const ACCESSES: readonly Access[] = [
   ends('machine.close', 'close', (w) => w.machine.close()),
   ends('createFile', 'createFile', (w) => w.machine.createFile('hostile-good', {}, PAGE).close()),
 ];
+
+/** Another file with the same backing. */
+export const CREATE: Access = {
+  ...ends('createFile', 'createFile', (w) => {
+    const file = w.machine.createFile(HOSTILE_KIND, { id: w.hostileId }, PAGE);
+    w.keep(file);
+    return file;
+  }),
+  mayFail: true,
+};

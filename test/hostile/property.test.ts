@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { DESIGN_NAMES, type DesignName } from '../../src/node.ts';
 import { PAGE, pattern, temporaryFiles } from '../support.ts';
 import { type BackingStep, takeBacking, textOfBacking } from './backing-programs.ts';
-import { ACCESSES, CLOSES, FACTORIES, type Named, READS, registerHostile } from './backings.ts';
+import { ACCESSES, CLOSES, CREATE, FACTORIES, type Named, READS, registerHostile } from './backings.ts';
 import { CALLS, type Call, hostilesFor, MORE_CALLS } from './calls.ts';
 import { REENTRIES, type Step, type Taken, take, textOf } from './programs.ts';
 import { VALUES } from './values.ts';
@@ -25,7 +25,7 @@ let instance: Awaited<ReturnType<typeof secondInstance>>;
 
 beforeAll(async () => {
   instance = await secondInstance();
-  registerHostile();
+  registerHostile(instance);
 });
 afterAll(() => files.remove());
 
@@ -54,7 +54,7 @@ const backingSteps = fc.array(
       factory: fc.option(fc.constantFrom(...FACTORIES), { nil: undefined, freq: 3 }),
       read: part(READS),
       close: part(CLOSES),
-      accesses: fc.array(fc.constantFrom(...ACCESSES), { minLength: 1, maxLength: 5 }),
+      accesses: fc.array(fc.constantFrom(...ACCESSES, CREATE), { minLength: 1, maxLength: 5 }),
       reentry,
     })
     .map((step) => shown<BackingStep>(step, textOfBacking)),

@@ -75,6 +75,8 @@ export class World {
   /** The file with a hostile backing, and where it is mapped. */
   hostileFile!: MappedFile;
   hostileAt = 0;
+  /** Names its backing. */
+  hostileId = 0;
   accessor!: Accessor;
   /** Six pages, all written; behind them one that can only be read, then a hole. */
   at = 0;
@@ -128,6 +130,15 @@ export class World {
     this.space.run((memory) => {
       this.accessor = memory;
     });
+  }
+
+  /** A file that another thread has made, and that this one is the only one to have open. */
+  attachedFile(kind: string, options: unknown, size: number): MappedFile {
+    const theirs = this._other.createFile(kind, options, size);
+    const file = this.machine.attachFile(theirs.handle);
+    theirs.close();
+    this.keep(file);
+    return file;
   }
 
   /** Runs the caller's code for `reentry`, once at a time. */
