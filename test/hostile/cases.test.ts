@@ -13,7 +13,7 @@ import {
   type Space,
   VmError,
 } from '../../src/node.ts';
-import { expectError, map, PAGE, pattern, temporaryFiles, withMachine } from '../support.ts';
+import { expectError, expectFault, map, PAGE, pattern, temporaryFiles, withMachine } from '../support.ts';
 import { THROWN } from './values.ts';
 import { ordinary, secondInstance, World } from './world.ts';
 
@@ -98,6 +98,33 @@ describe('what the function of run throws', () => {
     expect(world.inspect()).toEqual([]);
     expect(world.finish()).toEqual([]);
   });
+});
+
+describe('what a backing throws', () => {
+  test.each(THROWN.map((thrown) => [thrown.name, thrown] as const))(
+    '%s is the cause of a BusError',
+    (_name, thrown) => {
+      const world = new World(instance, { path });
+      const value = thrown.make(world);
+      let reads = 0;
+      const { file, at } = hostileFile(world.machine, world.space, {
+        read(): number {
+          reads++;
+          throw value;
+        },
+      });
+      world.keep(file);
+      for (const call of [() => world.space.load8(at), () => world.space.run((memory) => memory.load32(at + PAGE))]) {
+        const error = expectFault('BUS_ADRERR', call);
+        expect(Object.is(error.cause, value)).toBe(true);
+        expect(['load8', 'load32']).toContain(error.syscall);
+      }
+      expect(reads).toBe(2);
+      expect(world.inspect()).toEqual([]);
+      expect(world.reset()).toEqual([]);
+      expect(world.finish()).toEqual([]);
+    },
+  );
 });
 
 describe('the accessor outside of run', () => {
