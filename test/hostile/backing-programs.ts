@@ -1,6 +1,6 @@
 /** Steps of programs with hostile backings, and what is seen after each. */
 import { BusError, MAP_PRIVATE, type MappedFile } from '../../src/node.ts';
-import { PAGE, RW } from '../support.ts';
+import { RW } from '../support.ts';
 import { type Access, type Behaviour, enlist, HOSTILE_KIND, MARK, type Named } from './backings.ts';
 import { judge, type Outcome, outcomeOf, settled } from './outcome.ts';
 import { REENTRIES, type Taken } from './programs.ts';
@@ -15,8 +15,6 @@ export interface BackingStep {
   readonly reentry: string;
 }
 
-const SIZE = 3 * PAGE - 10;
-
 export function textOfBacking({ factory, read, close, accesses, reentry }: BackingStep): string {
   const parts = [factory, read, close].filter((part) => part !== undefined).map(({ name }) => name);
   const what = reentry === 'nothing' ? '' : `, whose code ${reentry}`;
@@ -28,8 +26,8 @@ export async function takeBacking(w: World, step: BackingStep): Promise<Taken> {
   const behaviour: Behaviour = { ...step.factory?.behaviour, ...step.read?.behaviour, ...step.close?.behaviour };
   w.reentry = REENTRIES.nothing as Reentry;
   w.hostileId = enlist(w, behaviour);
-  w.hostileFile = w.attachedFile(HOSTILE_KIND, { id: w.hostileId }, SIZE);
-  w.hostileAt = w.space.mmap({ length: SIZE, prot: RW, flags: MAP_PRIVATE, file: w.hostileFile });
+  w.hostileFile = w.attachedFile(HOSTILE_KIND, { id: w.hostileId }, w.hostileSize);
+  w.hostileAt = w.space.mmap({ length: w.hostileSize, prot: RW, flags: MAP_PRIVATE, file: w.hostileFile });
   w.reentered = 0;
   w.reentry = REENTRIES[step.reentry] as Reentry;
   const complaints: string[] = [];
@@ -73,7 +71,7 @@ function complaintsOf(w: World, { factory, read }: BackingStep, access: Access, 
 function leaks(w: World, file: MappedFile): string[] {
   if (w.machine.closed || w.space.closed || file.closed) return [];
   w.reentry = REENTRIES.nothing as Reentry;
-  const got = new Uint8Array(SIZE);
+  const got = new Uint8Array(w.hostileSize);
   const outcome = outcomeOf(() => w.space.read(w.hostileAt, got));
   if (outcome.how === 'hung') return ['a last read did not end'];
   return got.some((byte) => byte !== 0 && byte !== MARK) ? ["somebody else's bytes are seen"] : [];

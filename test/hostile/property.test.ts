@@ -89,3 +89,9 @@ test.each(DESIGN_NAMES)(
   (design) => checkAll({ design }, backingSteps, takeBacking),
   600_000,
 );
+
+test.each(DESIGN_NAMES)(
+  'hostile backings under %s while memory is short',
+  (design) => checkAll({ design, memory: 64 * PAGE }, backingSteps, takeBacking),
+  600_000,
+);

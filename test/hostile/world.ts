@@ -75,6 +75,8 @@ export class World {
   /** The file with a hostile backing, and where it is mapped. */
   hostileFile!: MappedFile;
   hostileAt = 0;
+  /** In bytes: with little memory, more than fits. */
+  readonly hostileSize: number;
   /** Names its backing. */
   hostileId = 0;
   accessor!: Accessor;
@@ -105,6 +107,7 @@ export class World {
   constructor(instance: Instance, { design = 'rcu', memory = 256 * PAGE, path }: WorldOptions) {
     collectMachines();
     this.path = path;
+    this.hostileSize = memory < 128 * PAGE ? 60 * PAGE : 3 * PAGE - 10;
     this.machine = createMachine({ memory, design, stallTimeout: 300, ioTimeout: 300 });
     this._other = instance.attachMachine(this.machine.handle) as Machine;
     this._guard = this._other.createSpace();
