@@ -28,6 +28,7 @@ export async function takeBacking(w: World, step: BackingStep): Promise<Taken> {
   w.hostileId = enlist(w, behaviour);
   w.hostileFile = w.attachedFile(HOSTILE_KIND, { id: w.hostileId }, w.hostileSize);
   w.hostileAt = w.space.mmap({ length: w.hostileSize, prot: RW, flags: MAP_PRIVATE, file: w.hostileFile });
+  w.hostileMapped = true;
   w.reentered = 0;
   w.reentry = REENTRIES[step.reentry] as Reentry;
   const complaints: string[] = [];
@@ -36,6 +37,7 @@ export async function takeBacking(w: World, step: BackingStep): Promise<Taken> {
     const outcome = await outcomeIn(w, access);
     if (outcome.how === 'hung') return { complaints: [`${access.name} did not end`], ran: true, sound: false };
     complaints.push(...complaintsOf(w, step, access, outcome), ...w.inspect());
+    if (access.name === 'munmap') w.hostileMapped = false;
     if (w.machine.closed || w.space.closed || complaints.length > 0) break;
   }
   const ran = w.reentered > 0;
@@ -58,7 +60,7 @@ function complaintsOf(w: World, { factory, read }: BackingStep, access: Access, 
   if (wrong !== undefined) return [`${access.name} ${wrong}`];
   if (!access.reads)
     return outcome.how === 'threw' && access.mayFail !== true ? [`${access.name} failed for its backing's sake`] : [];
-  if (w.space.closed || w.machine.closed) return [];
+  if (w.space.closed || w.machine.closed || !w.hostileMapped) return [];
   const fails = factory?.fails === true || read?.fails === true;
   if (outcome.how === 'returned') return fails ? [`${access.name} succeeded`] : [];
   if (outcome.how === 'hung') return [];
@@ -69,7 +71,7 @@ function complaintsOf(w: World, { factory, read }: BackingStep, access: Access, 
 
 /** Bytes of the file that the backing has not written, and that are not zero. */
 function leaks(w: World, file: MappedFile): string[] {
-  if (w.machine.closed || w.space.closed || file.closed) return [];
+  if (w.machine.closed || w.space.closed || file.closed || !w.hostileMapped) return [];
   w.reentry = REENTRIES.nothing as Reentry;
   const got = new Uint8Array(w.hostileSize);
   const outcome = outcomeOf(() => w.space.read(w.hostileAt, got));

@@ -75,6 +75,7 @@ export class World {
   /** The file with a hostile backing, and where it is mapped. */
   hostileFile!: MappedFile;
   hostileAt = 0;
+  hostileMapped = false;
   /** In bytes: with little memory, more than fits. */
   readonly hostileSize: number;
   /** Names its backing. */
