@@ -42,7 +42,7 @@ export async function takeBacking(w: World, step: BackingStep): Promise<Taken> {
   }
   const ran = w.reentered > 0;
   complaints.push(...leaks(w, w.hostileFile));
-  await Promise.allSettled(w.pending.splice(0));
+  await Promise.all(w.pending.splice(0));
   const after = w.reset();
   w.inBacking = false;
   complaints.push(...after, ...w.complaints.splice(0));

@@ -25,9 +25,14 @@ export const REENTRIES: Record<string, Reentry> = {
 function reenter(w: World, call: Call): void {
   tried(w, nameOfCall(call), () => {
     const result = invoke(w, call, goodArgs(w, call));
-    if (call.async === true) w.pending.push((result as Promise<unknown>).then((made) => w.keep(made)));
+    if (call.async === true) w.pending.push(kept(w, result as Promise<unknown>));
     else w.keep(result);
   });
+}
+
+async function kept(w: World, promise: Promise<unknown>): Promise<void> {
+  const outcome = await settled(promise);
+  if (outcome.how === 'returned') w.keep(outcome.value);
 }
 
 function tried(w: World, name: string, call: () => unknown): void {
@@ -77,7 +82,7 @@ export async function take(w: World, step: Step): Promise<Taken> {
   w.reentered = 0;
   w.reentry = REENTRIES[step.reentry] as Reentry;
   const outcome = await outcomeIn(w, call, args);
-  await Promise.allSettled(w.pending.splice(0));
+  await Promise.all(w.pending.splice(0));
   const ran = w.reentered > 0;
   if (outcome.how === 'hung') return { complaints: ['did not end'], ran, sound: false };
   const complaints = [...complaintsOf(w, step, args, outcome), ...w.inspect()];

@@ -207,6 +207,7 @@ export class World {
   reset(): string[] {
     const complaints: string[] = [];
     const say = (text: string): number => complaints.push(text);
+    this.reentry = () => undefined;
     attempt(say, 'closing', () => this._closeAll());
     attempt(say, 'coming back', () => {
       if (this.machine.closed) this.machine = attachMachine(this._other.handle);
@@ -221,7 +222,6 @@ export class World {
     });
     this.tossed.length = 0;
     this.reentered = 0;
-    this.reentry = () => undefined;
     if (complaints.length === 0) this._furnish();
     return complaints;
   }
