@@ -67,6 +67,11 @@ export function makeBacking(
   throw new VmError('EINVAL', syscall, `the factory of '${kind}' gave no object with the functions read and close`);
 }
 
+/** May run the caller's code. */
+export function checkBacking(value: unknown, syscall: string): void {
+  if (!isBacking(value)) throw new VmError('EINVAL', syscall, 'a backing needs the functions read and close');
+}
+
 function isBacking(value: unknown): value is Backing {
   if ((typeof value !== 'object' && typeof value !== 'function') || value === null) return false;
   const { read, close } = value as { readonly read?: unknown; readonly close?: unknown };
