@@ -131,8 +131,12 @@ export const CALLS: readonly Call[] = [
       own,
     ],
     attachFile: [fileHandle, own],
-    reap: [number('cpu', 63)],
-    watch: [object('worker', ['threadId', 'once'], worker)],
+    // What `confirmed` says is believed: no hostile values for it.
+    reap: [
+      { ...object('who', ['cpu', 'serial'], () => ({ cpu: 63, serial: 1 })), kind: 'any' },
+      object('options', [], () => ({}), true),
+    ],
+    watch: [object('worker', ['threadId', 'once', 'terminate'], worker)],
     counters: [],
     cpuCounters: [number('cpu', 0)],
     census: [],
@@ -141,7 +145,8 @@ export const CALLS: readonly Call[] = [
     drain: [],
   }),
   ...on('machine', { close: [] }, { ends: true }),
-  ...on('machine', { cpu: [], closed: [] }, { getter: true }),
+  ...on('machine', { watchable: [] }, { async: true }),
+  ...on('machine', { cpu: [], closed: [], identity: [] }, { getter: true }),
   ...on('file', { close: [] }, { ends: true }),
   ...on('file', { id: [], closed: [] }, { getter: true }),
   ...on('free', {

@@ -133,7 +133,22 @@ const OBJECTS: readonly Hostile[] = [
 export const READ_NAMES: readonly string[] = [
   ...['length', 'prot', 'flags', 'addr', 'file', 'offset', 'limit', 'kind', 'version', 'control', 'frames', 'space'],
   ...['frameBytes', 'serial', 'machine', 'size', 'threadId', 'once', 'memory', 'buffer', 'shared', 'design', 'mode'],
-  ...['stallTimeout', 'ioTimeout', 'delay', 'milliseconds', 'every', 'then', 'toJSON', 'read', 'close', 'handle'],
+  ...[
+    'stallTimeout',
+    'ioTimeout',
+    'delay',
+    'milliseconds',
+    'every',
+    'then',
+    'toJSON',
+    'read',
+    'close',
+    'handle',
+    'cpu',
+    'confirmed',
+    'terminate',
+    'readAsync',
+  ],
 ];
 
 function getters(w: World, get: () => unknown): object {
