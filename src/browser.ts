@@ -2,8 +2,8 @@
 
 import { registerBacking } from './backing/backing.ts';
 import { BLOB_FILE, blobBacking, unknownBlob } from './backing/blob.ts';
-import { VmError } from './base/errors.ts';
-import type { Machine } from './machine.ts';
+import { calledAs, VmError } from './base/errors.ts';
+import { isMachine, type Machine } from './machine.ts';
 import type { FileHandle, MappedFile } from './mapped-file.ts';
 
 export * from './index.ts';
@@ -16,15 +16,22 @@ registerBacking(BLOB_FILE, unknownBlob);
  * WouldBlock. Throws EINVAL, ENOMEM.
  */
 export async function openBlob(machine: Machine, blob: Blob): Promise<MappedFile> {
+  checkMachine(machine, 'openBlob');
   checkBlob(blob, 'openBlob');
-  return machine.createFile(BLOB_FILE, {}, blob.size, blobBacking(blob));
+  const { size } = blob;
+  return calledAs('openBlob', () => machine.createFile(BLOB_FILE, {}, size, blobBacking(blob)));
 }
 
 /** Makes a Blob known to this thread as the file that another thread opened. Throws EINVAL, ESTALE. */
 export function attachBlob(machine: Machine, handle: FileHandle, blob: Blob): MappedFile {
+  checkMachine(machine, 'attachBlob');
   checkBlob(blob, 'attachBlob');
   if (handle?.size !== blob.size) throw new VmError('EINVAL', 'attachBlob', 'the blob is not the one of the file');
-  return machine.attachFile(handle, blobBacking(blob));
+  return calledAs('attachBlob', () => machine.attachFile(handle, blobBacking(blob)));
+}
+
+function checkMachine(machine: unknown, syscall: string): void {
+  if (!isMachine(machine)) throw new VmError('EINVAL', syscall, 'not a machine');
 }
 
 function checkBlob(blob: unknown, syscall: string): void {

@@ -40,6 +40,7 @@ export interface ReapOptions {
 export interface Mortuary {
   readonly kernel: Kernel;
   readonly closed: boolean;
+  checkOpen(syscall: string): void;
   reapNow(cpu: number, serial?: number): boolean;
   reapThread(thread: number): number;
 }
@@ -83,30 +84,38 @@ export class Deaths {
   /* Watching. */
 
   watch(worker: WatchedWorker | BrowserWorker): void {
+    // Each property once, before anything is looked at: reading it may run the caller's code.
+    const { threadId, once, terminate } = (worker ?? {}) as Partial<WatchedWorker & BrowserWorker>;
+    this.#machine.checkOpen('watch');
     const locks = this.#locks;
-    if (typeof (worker as WatchedWorker | undefined)?.threadId === 'number') {
-      this.#watchThread(worker as WatchedWorker);
-    } else if (locks !== undefined && typeof (worker as BrowserWorker | undefined)?.terminate === 'function') {
+    if (typeof threadId === 'number') {
+      this.#watchThread(worker, threadId, once);
+    } else if (locks !== undefined && typeof terminate === 'function') {
       this.#watcher ??= new LifeWatcher(this.#machine.kernel.cpu, this.#key, locks, (who) => this.#bury(who));
     } else {
       throw new VmError('EINVAL', 'watch', 'not a running Worker, or one of whose end this host does not tell');
     }
   }
 
-  #watchThread(worker: WatchedWorker): void {
+  #watchThread(worker: object, thread: number, once: unknown): void {
     if (this.#workers.has(worker)) return;
-    const { threadId: thread } = worker;
-    if (!Number.isSafeInteger(thread) || thread < 0 || typeof worker.once !== 'function') {
+    const { words, base } = this.#machine.kernel.cpu;
+    if (thread === load(words, base + C_THREAD)) {
+      throw new VmError('EINVAL', 'watch', 'a thread cannot watch itself: this is its own number');
+    }
+    if (!Number.isSafeInteger(thread) || thread < 0 || typeof once !== 'function') {
       const what =
         'not a running Worker of node:worker_threads; one that has ended has no number any more: watch it before';
       throw new VmError('EINVAL', 'watch', what);
     }
-    worker.once('exit', () => {
-      this.#running.delete(thread);
-      this.#bury({ thread });
-    });
+    Reflect.apply(once, worker, ['exit', () => this.#ended(thread)]);
     this.#workers.add(worker);
     this.#running.add(thread);
+  }
+
+  #ended(thread: number): void {
+    this.#running.delete(thread);
+    this.#bury({ thread });
   }
 
   #bury(death: Death): void {
@@ -142,6 +151,7 @@ export class Deaths {
     const { cpu, serial } = identityOf(who);
     checkObject(options, 'options', 'reap');
     const { confirmed = false } = options;
+    this.#machine.checkOpen('reap'); // what was read may have run the caller's code
     if (typeof confirmed !== 'boolean') throw new VmError('EINVAL', 'reap', 'confirmed must be true or false');
     const own = this.#machine.kernel.cpu;
     if (cpu === own.id && (serial === undefined || serial === own.serial)) {

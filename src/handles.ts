@@ -4,7 +4,7 @@
  */
 import { peek } from '#atomics';
 import { checkObject, show } from './arguments.ts';
-import { VmError } from './base/errors.ts';
+import { calledAs, VmError } from './base/errors.ts';
 import { PAGE_SIZE } from './base/limits.ts';
 import { checkControl, type MemoryBuffer } from './boot.ts';
 import { isMemory, memoryBytes } from './foreign.ts';
@@ -35,7 +35,7 @@ export function readMachineHandle(from: MachineHandle): MachineHandle {
   const { kind, version, control, frames, frameBytes } = from;
   const handle = { kind, version, control, frames, frameBytes };
   checkHandle(handle, 'vmspace.machine', 'attachMachine');
-  checkFrames(handle);
+  checkFrames(handle, 'attachMachine');
   return handle;
 }
 
@@ -44,7 +44,7 @@ export function readSpaceHandle(from: SpaceHandle): SpaceHandle {
   const { kind, version, control, frames, frameBytes, space, serial } = from;
   const handle = { kind, version, control, frames, frameBytes, space, serial };
   checkHandle(handle, 'vmspace.space', 'attachSpace');
-  checkFrames(handle);
+  checkFrames(handle, 'attachSpace');
   return handle;
 }
 
@@ -61,13 +61,13 @@ function checkHandle(handle: MachineHandle | SpaceHandle, kind: string, syscall:
   if (!isMemory(handle.control) || memoryBytes(handle.control) % 4 !== 0) {
     throw new VmError('EPROTO', syscall, 'the handle does not hold a machine');
   }
-  checkControl(new Int32Array(handle.control));
+  calledAs(syscall, () => checkControl(new Int32Array(handle.control)));
 }
 
-function checkFrames({ control, frames, frameBytes }: MachineHandle | SpaceHandle): void {
+function checkFrames({ control, frames, frameBytes }: MachineHandle | SpaceHandle, syscall: string): void {
   const whole = frameBytes === peek(new Int32Array(control), H_FRAMES) * PAGE_SIZE;
   if (whole && isMemory(frames) && memoryBytes(frames) >= frameBytes) return;
-  throw new VmError('EPROTO', 'attachMachine', 'the handle does not hold the frames of its machine');
+  throw new VmError('EPROTO', syscall, 'the handle does not hold the frames of its machine');
 }
 
 /** Identifies the machine. */

@@ -7,10 +7,10 @@ import { CHECKED } from '#dev';
 import { lockdepReports } from '#lockdep';
 import { Space } from './address-space.ts';
 import { byteCount, checkObject, fileSize, show } from './arguments.ts';
-import type { Backing } from './backing/backing.ts';
+import { type Backing, checkBacking } from './backing/backing.ts';
 import { descriptorText } from './backing/descriptor.ts';
 import type { MappingRef, MmRef } from './base/brands.ts';
-import { VmError } from './base/errors.ts';
+import { calledAs, VmError } from './base/errors.ts';
 import { MAX_CPUS, PAGE_SIZE } from './base/limits.ts';
 import { allocate, type MemoryBuffer, makeControl, makeKernel } from './boot.ts';
 import { type Census, takeCensus } from './census.ts';
@@ -249,6 +249,7 @@ export class Machine {
     this.checkOpen('createFile');
     if (typeof kind !== 'string' || kind === '') throw new VmError('EINVAL', 'createFile', 'kind must be a name');
     fileSize(size, 'createFile');
+    if (own !== undefined) checkBacking(own, 'createFile');
     const { rcu, files } = this.kernel;
     checkNoCallback(this.kernel, 'createFile');
     const text = rcu.outside(() => descriptorText(kind, options)); // runs the caller's code: getters of the options
@@ -260,6 +261,7 @@ export class Machine {
   attachFile(handle: FileHandle, own?: Backing): MappedFile {
     checkObject(handle, 'the handle', 'attachFile');
     const { kind, version, machine, file, serial } = handle;
+    if (own !== undefined) checkBacking(own, 'attachFile');
     this.checkOpen('attachFile');
     checkKind(kind, version, 'vmspace.file', 'attachFile');
     if (machine !== this.#key) throw new VmError('EINVAL', 'attachFile', 'the handle belongs to another machine');
@@ -417,11 +419,21 @@ export class Machine {
     this.#life?.giveBack(); // after the slot: whoever gets the lock finds nobody dead
   }
 
+  /** Internal: whether `value` is one, and not only looks like one. */
+  static is(value: unknown): value is Machine {
+    return typeof value === 'object' && value !== null && #key in value;
+  }
+
   /** Internal. */
   checkOpen(syscall: string): void {
     if (this.#closed) throw new VmError('EBADF', syscall, 'this thread has closed the machine');
     this.kernel.cpu.checkAlive();
   }
+}
+
+/** Internal: of this instance of the library; a Proxy or an heir of one is none. Runs no code of the caller's. */
+export function isMachine(value: unknown): value is Machine {
+  return Machine.is(value);
 }
 
 /** Makes a machine and attaches this thread. Throws EINVAL, ENOMEM, ENOTSUP (no SharedArrayBuffer). */
@@ -454,7 +466,7 @@ export function createMachine(options: MachineOptions): Machine {
  */
 export function attachMachine(handle: MachineHandle): Machine {
   const read = readMachineHandle(handle);
-  return asked(machineFor(machineKey(new Int32Array(read.control)), read));
+  return asked(calledAs('attachMachine', () => machineFor(machineKey(new Int32Array(read.control)), read)));
 }
 
 /**
@@ -468,7 +480,8 @@ export function attachSpace(handle: SpaceHandle): Space {
   const { version, control, frames, frameBytes } = read;
   const key = machineKey(new Int32Array(control));
   const known = machines.get(key);
-  const machine = known ?? machineFor(key, { kind: 'vmspace.machine', version, control, frames, frameBytes });
+  const machineHandle: MachineHandle = { kind: 'vmspace.machine', version, control, frames, frameBytes };
+  const machine = known ?? calledAs('attachSpace', () => machineFor(key, machineHandle));
   if (known === undefined) machine.forSpacesOnly = true;
   try {
     return machine.attachSpace(read);

@@ -6,8 +6,8 @@ import { checkObject, show } from './arguments.ts';
 import { registerBacking } from './backing/backing.ts';
 import { descriptorBacking, NODE_FILE, nodeFileBacking, openRegular } from './backing/node-file.ts';
 import { SLOW_FILE, slowed, slowFileBacking } from './backing/slow-file.ts';
-import { VmError } from './base/errors.ts';
-import { Machine } from './machine.ts';
+import { inNameOf, VmError } from './base/errors.ts';
+import { isMachine, type Machine } from './machine.ts';
 import type { MappedFile } from './mapped-file.ts';
 
 export * from './index.ts';
@@ -37,7 +37,7 @@ export async function openFile(
 
 /** As `openFile`; opening does not block for longer than the host's open(2). */
 export function openFileSync(machine: Machine, path: string | URL, options: OpenFileOptions = {}): MappedFile {
-  if (!(machine instanceof Machine)) throw new VmError('EINVAL', 'openFile', 'not a machine');
+  if (!isMachine(machine)) throw new VmError('EINVAL', 'openFile', 'not a machine');
   checkObject(options, 'options', 'openFile');
   const { mode = 'r', delay } = options;
   if (mode !== 'r') throw new VmError('ENOTSUP', 'openFile', `mode '${show(mode)}': files are mapped for reading`);
@@ -52,7 +52,7 @@ export function openFileSync(machine: Machine, path: string | URL, options: Open
     return machine.createFile(SLOW_FILE, { ...file, ...pause }, size, slowed(backing, pause));
   } catch (error) {
     closeSync(fd);
-    throw error;
+    throw inNameOf(error, 'openFile');
   }
 }
 

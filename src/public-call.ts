@@ -3,21 +3,21 @@
  * of the cpu when it throws.
  */
 
-import { VmError } from './base/errors.ts';
+import { inNameOf, VmError } from './base/errors.ts';
 import { leaveUnfinished, recover, standDown } from './reap.ts';
 import type { Kernel } from './space/kernel.ts';
 
 /** Milliseconds to wait for others while a call that has given up is finished: they hold a lock for a moment, or are gone. */
 const PATIENCE_MS = 100;
 
-/** Runs a public call. `syscall` is its name, for messages. */
+/** Runs a public call. Its errors bear its name, `syscall`. */
 export function publicCall<T>(k: Kernel, syscall: string, work: () => T): T {
   enterCall(k, syscall);
   let result: T;
   try {
     result = work();
   } catch (error) {
-    throw callFailed(k, error);
+    throw inNameOf(callFailed(k, error), syscall);
   }
   callDone(k);
   return result;

@@ -40,8 +40,17 @@ export function registerBacking(kind: string, factory: BackingFactory): void {
   kinds.set(kind, factory);
 }
 
-/** Throws what the factory throws; ENODEV for a kind that this thread does not know, EINVAL for what is no backing. */
-export function makeBacking(kind: string, options: unknown, size: number, syscall: 'read' | 'createFile'): Backing {
+/**
+ * `callback` runs the factory, which is a user's. Throws what it throws; ENODEV for a kind that this thread does not know, EINVAL for
+ * what is no backing.
+ */
+export function makeBacking(
+  kind: string,
+  options: unknown,
+  size: number,
+  syscall: 'read' | 'createFile',
+  callback: (factory: () => Backing | undefined) => Backing | undefined,
+): Backing {
   const factory = kinds.get(kind);
   if (factory === undefined) {
     throw new VmError(
@@ -50,9 +59,17 @@ export function makeBacking(kind: string, options: unknown, size: number, syscal
       `this thread does not know files of kind '${kind}'; registerBacking it here too`,
     );
   }
-  const backing: unknown = factory(options, size);
-  if (isBacking(backing)) return backing;
+  const backing = callback(() => {
+    const made: unknown = factory(options, size);
+    return isBacking(made) ? made : undefined; // asks it: may run the user's code
+  });
+  if (backing !== undefined) return backing;
   throw new VmError('EINVAL', syscall, `the factory of '${kind}' gave no object with the functions read and close`);
+}
+
+/** May run the caller's code. */
+export function checkBacking(value: unknown, syscall: string): void {
+  if (!isBacking(value)) throw new VmError('EINVAL', syscall, 'a backing needs the functions read and close');
 }
 
 function isBacking(value: unknown): value is Backing {

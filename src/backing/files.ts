@@ -21,6 +21,7 @@ import { COUNTER } from '../trace/counters.ts';
 import { checkAnswer } from './answer.ts';
 import { type Backing, isExact, makeBacking } from './backing.ts';
 import { parseDescriptor } from './descriptor.ts';
+import { BackingFailure, failureOf } from './failure.ts';
 import { F_DESCRIPTOR, F_LOCK, F_OPENERS, F_REFS, F_SERIAL, F_SIZE } from './mapping.layout.ts';
 import type { PageCache } from './page-cache.ts';
 import { pageLockHeld, pageLockSoon, pageTryLock, pageUnlock, pageWait } from './page-lock.ts';
@@ -58,12 +59,13 @@ export class Files {
 
   /**
    * Makes a file known to the machine, opened by this cpu. `text` is its descriptor; `own` is this thread's backing, else the kind's
-   * factory makes it. Requires: outside sections. Throws ENODEV, EINVAL, ENOMEM, EIO, any VmError of the factory.
+   * factory makes it. Requires: outside sections. Throws ENODEV, EINVAL, ENOMEM; EIO, or its code, for what the
+   * factory throws.
    */
   create(text: string, size: number, own?: Backing): MappingRef {
     if (own !== undefined) return this._createWith(text, size, own);
     const { kind, options } = parseDescriptor(text); // as other threads get them
-    const made = this._callback(() => makeFirst(kind, options, size));
+    const made = this._makeFirst(kind, options, size);
     try {
       return this._createWith(text, size, made);
     } catch (error) {
@@ -430,7 +432,7 @@ export class Files {
     const known = this._local.get(mapping);
     if (known !== undefined && known.serial === serial) return known.backing;
     const { kind, options } = parseDescriptor(this._texts.get(peek(this._cpu.words, mapping + F_DESCRIPTOR)));
-    const backing = this._callback(() => makeBacking(kind, options, this.size(mapping), 'read'));
+    const backing = this._make(kind, options, this.size(mapping), 'read');
     this._local.set(mapping, { serial, backing });
     return backing;
   }
@@ -443,11 +445,32 @@ export class Files {
     }
   }
 
-  /** Runs a user's function: no public call of this thread may lock or wait meanwhile. */
+  /** In the thread that creates the file nobody waits for a page: what the factory throws fails that call. */
+  private _makeFirst(kind: string, options: unknown, size: number): Backing {
+    try {
+      return this._make(kind, options, size, 'createFile');
+    } catch (error) {
+      if (!(error instanceof BackingFailure)) throw error;
+      const why = `the factory of '${kind}' has thrown: ${error.why}`;
+      const failure = new VmError(error.code ?? 'EIO', 'createFile', why);
+      failure.cause = error.thrown;
+      throw failure;
+    }
+  }
+
+  private _make(kind: string, options: unknown, size: number, syscall: 'read' | 'createFile'): Backing {
+    return makeBacking(kind, options, size, syscall, (factory) => this._callback(factory));
+  }
+
+  /**
+   * Runs a user's function: no public call of this thread may lock or wait meanwhile. What it throws is thrown as a BackingFailure.
+   */
   private _callback<T>(run: () => T): T {
     this._cpu.callbacks++;
     try {
       return run();
+    } catch (error) {
+      throw failureOf(error);
     } finally {
       this._cpu.callbacks--;
     }
@@ -478,18 +501,5 @@ export class Files {
       if (this._cache.holds(page, mapping, index)) this._reclaim.drop(page);
       else pageUnlock(this._cpu, page);
     }
-  }
-}
-
-/** In the thread that creates the file nobody waits for a page: what the factory throws fails that call. */
-function makeFirst(kind: string, options: unknown, size: number): Backing {
-  try {
-    return makeBacking(kind, options, size, 'createFile');
-  } catch (error) {
-    if (error instanceof VmError) throw error;
-    const why = error instanceof Error ? `: ${error.message}` : '';
-    const failure = new VmError('EIO', 'createFile', `the factory of '${kind}' has thrown${why}`);
-    failure.cause = error;
-    throw failure;
   }
 }

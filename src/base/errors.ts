@@ -101,10 +101,28 @@ export class WouldBlock extends VmError {
 export function seenFrom(error: unknown, syscall: string, address: number, done?: number): unknown {
   if (!(error instanceof VmError)) return error;
   if (error.syscall === syscall && error.address !== undefined && error.done === done) return error;
-  const at = error.address ?? address;
-  if (error instanceof SegmentationFault) return new SegmentationFault(error.reason, syscall, at, done);
+  return retold(error, syscall, error.address ?? address, done);
+}
+
+/** An error of any call as the caller of `syscall` is to see it. What it does not know (a lock, an allocation) it does not name. */
+export function inNameOf(error: unknown, syscall: string): unknown {
+  if (!(error instanceof VmError) || error.syscall === syscall) return error;
+  return retold(error, syscall, error.address, error.done);
+}
+
+/** Runs a part of the public call `syscall` that is a call itself. */
+export function calledAs<T>(syscall: string, call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw inNameOf(error, syscall);
+  }
+}
+
+function retold(error: VmError, syscall: string, at: number | undefined, done: number | undefined): VmError {
+  if (error instanceof SegmentationFault) return new SegmentationFault(error.reason, syscall, at as number, done);
   if (error instanceof BusError) {
-    return new BusError(syscall, at, error.detail.slice(BUS_ERROR.length), error.cause, done);
+    return new BusError(syscall, at as number, error.detail.slice(BUS_ERROR.length), error.cause, done);
   }
   const seen =
     error instanceof WouldBlock

@@ -3,6 +3,7 @@
  * what the protocol lets it keep, and starts again from the look-up, counting why (I4).
  */
 import { load, now, pause, wait } from '#atomics';
+import { BackingFailure } from '../backing/failure.ts';
 import { pageUnlock } from '../backing/page-lock.ts';
 import type { MappingRef, MmRef, PageRef, Pfn, VmaRef, Vpn } from '../base/brands.ts';
 import { NONE } from '../base/brands.ts';
@@ -32,7 +33,7 @@ import {
 } from './outcome.ts';
 import type { FaultProtocol } from './protocol.ts';
 
-/** What a fault that sleeps throws of itself. Any other code is a backing's: the page could not be read. */
+/** What a fault that sleeps throws of itself. Any other code says that the page could not be read. */
 const OUR_CODES = new Set(['ENOMEM', 'EWOULDBLOCK', 'EDEADLK', 'ETIMEDOUT']);
 /** Sleeps of one fault. Each brings what it was for, unless another thread is faster every time. */
 const MAX_SLEEPS = 10_000;
@@ -142,14 +143,15 @@ export class Faulter {
     this.held = this.k.files.fetch(this.mapping, this.index);
   }
 
-  /** What a backing throws reaches the access as SIGBUS; what we throw (memory, must not block, deadlock) as it is. */
+  /** What a backing throws reaches the access as SIGBUS, and an answer that will not do; what else we throw, as it is. */
   private _failIo(error: unknown, outcome: number, address: number, access: string): never {
-    const ours = error instanceof VmError && !(error instanceof BusError) && OUR_CODES.has(error.code);
-    if (outcome === NEED_FRAME || outcome === NEED_RECORD || ours || (error instanceof Error && error.name === 'Oops'))
-      throw error;
+    const failed = error instanceof BackingFailure;
+    const reading = outcome !== NEED_FRAME && outcome !== NEED_RECORD;
+    const answered = reading && error instanceof VmError && !OUR_CODES.has(error.code);
+    if (!failed && !answered) throw error;
     this.k.cpu.count(COUNTER['fault.bus']);
-    const why = error instanceof Error ? error.message : typeof error === 'string' ? error : `a thrown ${typeof error}`;
-    throw new BusError(access, address, `the page could not be read: ${why}`, error);
+    const why = failed ? error.why : error.message;
+    throw new BusError(access, address, `the page could not be read: ${why}`, failed ? error.thrown : error);
   }
 
   private _fail(outcome: number, address: number, access: string): never {

@@ -13,23 +13,30 @@ import {
 } from '../../src/index.ts';
 import { closing, DESIGNS, expectError, expectRejection, map, PAGE, RW, withMachine } from '../support.ts';
 
-/** Fails, as the machine itself may, at page `bad` until `failures` is used up. */
+/** Fetches of the bad page fail, as the machine itself may, until `failures` is used up. */
 let failures = 0;
 let code: ErrnoCode = 'ETIMEDOUT';
-registerBacking('test-fails', (options) => ({
-  read(position, targets) {
-    const { bad } = options as { bad: number };
-    if (position === bad * PAGE && failures-- > 0) {
-      throw code === 'EWOULDBLOCK' ? new WouldBlock('fault', 'a disk') : new VmError(code, 'fault', 'made up');
-    }
-    return targets.reduce((sum, target) => sum + target.fill(8).length, 0);
-  },
+registerBacking('test-fails', () => ({
+  read: (_position, targets) => targets.reduce((sum, target) => sum + target.fill(8).length, 0),
   close: () => undefined,
 }));
 
-/** `pages` pages of a private file, the first two in memory; the first read of page `bad` fails with `how`. */
+/** What a backing throws would be a BusError: so it is the machine that fails. */
+function failFetches({ kernel }: Machine, bad: number): void {
+  const { files } = kernel;
+  const { fetch } = files;
+  files.fetch = (mapping, index) => {
+    if (index === bad && failures-- > 0) {
+      throw code === 'EWOULDBLOCK' ? new WouldBlock('fault', 'a disk') : new VmError(code, 'fault', 'made up');
+    }
+    return fetch.call(files, mapping, index);
+  };
+}
+
+/** `pages` pages of a private file, the first two in memory; the first fetch of page `bad` fails with `how`. */
 function badFile(machine: Machine, space: Space, pages: number, bad: number, how: ErrnoCode): number {
-  const file = closing(machine, machine.createFile('test-fails', { bad }, pages * PAGE));
+  const file = closing(machine, machine.createFile('test-fails', {}, pages * PAGE));
+  failFetches(machine, bad);
   code = how;
   failures = 1;
   const at = space.mmap({ length: pages * PAGE, prot: RW, flags: MAP_PRIVATE, file });
