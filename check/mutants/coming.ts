@@ -11,8 +11,8 @@ export const comingMutants: readonly Mutant[] = [
     edits: [
       {
         file: CPU,
-        find: 'if (word !== C_STATE && (word < C_RETIRE_LOCK || word >= C_RETIRE_LATE + RETIRE_KINDS)) store(',
-        replace: 'if (word !== C_STATE) store(',
+        find: 'if (word !== C_STATE && (word < C_RETIRE_LOCK || word >= C_RETIRE_LATE + RETIRE_KINDS))',
+        replace: 'if (word !== C_STATE)',
       },
     ],
     fails: /unlocks \d+, held by|data race/,
@@ -24,8 +24,8 @@ export const comingMutants: readonly Mutant[] = [
     edits: [
       {
         file: CPU,
-        find: 'if (word !== C_STATE && (word < C_RETIRE_LOCK || word >= C_RETIRE_LATE + RETIRE_KINDS)) store(',
-        replace: 'if (word !== C_STATE && word !== C_RETIRE_LOCK) store(',
+        find: 'if (word !== C_STATE && (word < C_RETIRE_LOCK || word >= C_RETIRE_LATE + RETIRE_KINDS))',
+        replace: 'if (word !== C_STATE && word !== C_RETIRE_LOCK)',
       },
     ],
     fails: /is lost|in the list of a cpu that is gone|data race|in somebody's hands|retired/,

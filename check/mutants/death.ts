@@ -130,7 +130,7 @@ export const deathMutants: readonly Mutant[] = [
         replace: '',
       },
     ],
-    fails: /freed twice|mapped 2 times|in somebody's hands/,
+    fails: /freed twice|mapped 2 times|in somebody's hands|in a hole|live VMAs/,
   },
   {
     id: 'death-munmap-bystander/lock-without-owner',

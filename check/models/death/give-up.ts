@@ -108,7 +108,7 @@ function mapTwice({ machine, space }: Hands, touched: number): void {
 /** The munmap that was given up has been done in the end. New memory is new. */
 function unmappedWhole(space: Space): number | string {
   if (space.maps().some(({ start }) => start === THERE)) throw new Error('an munmap was not finished');
-  for (const at of [BASE, BASE + 2 * P]) {
+  for (let at = BASE; at < BASE + 12 * P; at += 2 * P) {
     mapAnon(space, at, 1);
     if (put(space, at, 1) !== 'ok') throw new Error('there is no new memory');
   }
