@@ -8,7 +8,7 @@ import { byteCount, show } from './arguments.ts';
 import { BusError, SegmentationFault, seenFrom, VmError } from './base/errors.ts';
 import { PAGE_MASK, PAGE_SIZE } from './base/limits.ts';
 import { plainBytes } from './foreign.ts';
-import type { Translator } from './translate.ts';
+import { MAX_PAIR_ATTEMPTS, type Translator } from './translate.ts';
 import type { FrameViews } from './views.ts';
 
 export class BulkAccess {
@@ -89,7 +89,7 @@ export class BulkAccess {
   private _copyPart(target: number, source: number, length: number): number {
     const size = Math.min(length, PAGE_SIZE - (target & PAGE_MASK), PAGE_SIZE - (source & PAGE_MASK));
     const { rcu } = this._translator.k;
-    for (;;) {
+    for (let attempt = 0; attempt < MAX_PAIR_ATTEMPTS; attempt++) {
       const to = this._translator.translate(target, true, 'copy');
       const serial = rcu.sectionSerial;
       const from = this._translator.translate(source, false, 'copy');
@@ -97,6 +97,7 @@ export class BulkAccess {
       moveData(this._views.u8, to, from, from + size);
       return size;
     }
+    throw new VmError('EAGAIN', 'copy', 'source and target could not be had at the same time', target);
   }
 
   /** Calls `visit` with the position of each page's part in the frames, the bytes done before it, and its size. */

@@ -20,7 +20,7 @@ import { COUNTER } from './trace/counters.ts';
 
 const WRITABLE: number = PTE_PRESENT | PTE_WRITE | PTE_DIRTY;
 /** Attempts to have two pages translated at the same instant. */
-const MAX_PAIR_ATTEMPTS = 1000;
+export const MAX_PAIR_ATTEMPTS = 1000;
 
 export class Translator {
   readonly k: Kernel;

@@ -10,7 +10,7 @@ import type { View } from './paging/view.ts';
 import type { Kernel } from './space/kernel.ts';
 import { rootOf } from './space/layout.ts';
 import { checkMayWait, type FutexKey, futexEnqueue, futexSleep, futexWake } from './sync/futex.ts';
-import type { Translator } from './translate.ts';
+import { MAX_PAIR_ATTEMPTS, type Translator } from './translate.ts';
 import type { FrameViews } from './views.ts';
 import { VM_SHARED } from './vma/vma.layout.ts';
 
@@ -74,7 +74,7 @@ function enqueue(
   address: number,
   expected: number,
 ): boolean {
-  for (;;) {
+  for (let attempt = 0; attempt < MAX_PAIR_ATTEMPTS; attempt++) {
     const at = translator.translate(address, false, 'wait') / 4;
     const key = keyOf(k, view, address, 'wait');
     let stale = false;
@@ -86,6 +86,7 @@ function enqueue(
     });
     if (!stale) return queued;
   }
+  throw new VmError('EAGAIN', 'wait', 'the space changes without a pause', address);
 }
 
 function keyOf(k: Kernel, view: View, address: number, access: string): FutexKey {
