@@ -13,6 +13,7 @@ import { PAGE_MASK, PAGE_SIZE } from './base/limits.ts';
 import { READAHEAD_MAX } from './base/tunables.ts';
 import { type AbsentPages, absentPages, bytesIn, providePages } from './fault/absent.ts';
 import type { Faulter } from './fault/faulter.ts';
+import { plainBytes } from './foreign.ts';
 import { publicCall } from './public-call.ts';
 import type { Kernel } from './space/kernel.ts';
 import { COUNTER } from './trace/counters.ts';
@@ -227,18 +228,14 @@ function overlap(a: AbsentPages, b: AbsentPages): boolean {
   return a.mapping === b.mapping && a.serial === b.serial && a.index <= b.index && b.index < a.index + a.count;
 }
 
-const TYPED_ARRAY = Object.getPrototypeOf(Uint8Array.prototype) as object;
-const nameOf = Object.getOwnPropertyDescriptor(TYPED_ARRAY, Symbol.toStringTag)?.get as () => string | undefined;
-const lengthOf = Object.getOwnPropertyDescriptor(TYPED_ARRAY, 'length')?.get as () => number;
-
 /** A copy that nobody else can change. Asks no getter, subclass or Proxy of the caller's. Throws EIO. */
 function ownBytes(answer: unknown, expected: number): Uint8Array {
-  if (nameOf.call(answer) !== 'Uint8Array') throw new VmError('EIO', 'read', 'readAsync did not give a Uint8Array');
-  const length = lengthOf.call(answer);
-  if (length !== expected) {
-    throw new VmError('EIO', 'read', `readAsync gave ${length} bytes, ${expected} were asked for`);
+  let given: Uint8Array;
+  try {
+    given = plainBytes(answer, 'read');
+  } catch {
+    throw new VmError('EIO', 'read', 'readAsync did not give a Uint8Array');
   }
-  const own = new Uint8Array(expected);
-  own.set(answer as Uint8Array);
-  return own;
+  if (given.length === expected) return given.slice();
+  throw new VmError('EIO', 'read', `readAsync gave ${given.length} bytes, ${expected} were asked for`);
 }
