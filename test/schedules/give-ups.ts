@@ -14,7 +14,9 @@ import {
 } from '../../src/index.ts';
 import { P_LOCK, P_RMAP_LOCK } from '../../src/memory/page.layout.ts';
 import { MM_MMAP_LOCK, MM_TREE_LOCK } from '../../src/paging/mm.layout.ts';
+import { observePort } from '../../src/sync/atomics.checked.ts';
 import {
+  C_HELD,
   C_INTENT,
   C_PAGE_LOCKS,
   C_RETIRE_LOCK,
@@ -27,6 +29,7 @@ import {
 } from '../../src/sync/control.layout.ts';
 import { OWNER_MASK } from '../../src/sync/lock-classes.ts';
 import { conservation } from '../stress/audit.ts';
+import { Stage } from '../stress/kill/stage.ts';
 import { ANON, anotherCpu, P, patternOf, RW } from '../stress/kill/world.ts';
 import { interleave, killOnce, makeCast, outcome } from './cast.ts';
 
@@ -373,6 +376,45 @@ export function retiresBesideDeadThief(): Record<string, unknown> {
   const after = third.census().frames.retired;
   third.close();
   return { outcomes, before, reaped, after, problems: end(scene) };
+}
+
+/**
+ * victim    dies with the lock over the survivor's retire lists; the survivor retires beside them
+ * third     reaps the victim
+ * thief     frees what it can of the survivor's, and dies of it before each access in turn; meanwhile nobody retires, or
+ *           the survivor does, without the lock
+ * third     reaps the thief; the survivor retires again; all is free in the end
+ */
+export function thievesOfLateObjectsDie(): { tried: number; problems: string[] } {
+  const stage = new Stage();
+  stage.install();
+  const problems: string[] = [];
+  let tried = 0;
+  for (let fatal = 0; problems.length === 0; fatal++) {
+    const scene = makeScene();
+    const { survivor, space, victim } = scene;
+    const { words, cpu } = survivor.kernel;
+    const lock = cpu.base + C_RETIRE_LOCK;
+    const [third, thief] = [anotherCpu(survivor), anotherCpu(survivor)];
+    const retire = (): unknown => space.munmap(space.mmap({ length: P, prot: RW, flags: ANON }), P);
+    words[lock] = victim.kernel.cpu.tag;
+    words[victim.kernel.cpu.base + C_HELD] = lock;
+    stage.act(retire);
+    third.reapNow(victim.cpu);
+    const died = stage.act(() => thief.kernel.rcu.freeAllRetired(), fatal).kind === 'died';
+    if (fatal % 2 === 1) stage.act(retire);
+    third.reapNow(thief.cpu);
+    retire();
+    third.drain();
+    const { frames, vma, node } = third.census();
+    if (frames.retired + vma.retired + node.retired > 0) problems.push('something stays retired');
+    third.close();
+    problems.push(...end(scene).map((problem) => `killed before access ${fatal}: ${problem}`));
+    tried++;
+    if (!died) break;
+  }
+  observePort(undefined);
+  return { tried, problems };
 }
 
 /** A backing closes the machine while it is closed itself: with its file, or with the machine. */

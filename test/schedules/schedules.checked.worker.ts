@@ -14,6 +14,7 @@ import {
   notesOfPageLocks,
   reaperGoesHalfWay,
   retiresBesideDeadThief,
+  thievesOfLateObjectsDie,
 } from './give-ups.ts';
 import { lastMappingGoesDuringRead, mappingChangesDuringRead, readerDies } from './pages.ts';
 import {
@@ -39,6 +40,7 @@ const SCHEDULES = {
   notesOfPageLocks,
   reaperGoesHalfWay,
   retiresBesideDeadThief,
+  thievesOfLateObjectsDie,
   bumpOvertakenByRound,
   deathBesideManySpaces,
   lastMappingGoesDuringRead,

@@ -130,6 +130,12 @@ describe('a call that gives up because of a dead thread', () => {
     });
   });
 
+  test('and what it has retired beside its lists is nobody’s twice, wherever a thread dies that takes it over', async () => {
+    const { tried, problems } = (await play('thievesOfLateObjectsDie')) as { tried: number; problems: string[] };
+    expect(problems).toEqual([]);
+    expect(tried).toBeGreaterThan(50);
+  });
+
   test('may be the last to close a space, which then goes with the reaping', async () => {
     expect(await play('lastCloseBesideDeath')).toEqual({
       before: 2,

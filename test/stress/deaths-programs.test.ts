@@ -12,7 +12,7 @@ test.each(Array.from({ length: PARTS }, (_, i) => i))(
   async (part) => {
     if (PATH !== undefined && part > 0) return;
     const seed = PATH === undefined ? SEED + part : SEED;
-    const [report] = await runPrograms([{ seed, runs: Math.ceil(120 * EFFORT), path: PATH }]);
+    const [report] = await runPrograms([{ seed, runs: Math.ceil(60 * EFFORT), path: PATH }]);
     expect(report?.failure).toBe('');
     expect(report?.deaths).toBeGreaterThan(0);
   },

@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { EFFORT, ONLY, runTwice, SEED } from './kill/requests.ts';
 import { SCENARIOS } from './kill/scenarios.ts';
 
-const WORLDS = Math.ceil(60 * EFFORT);
+const WORLDS = Math.ceil(28 * EFFORT);
 
 describe('two threads that die in one run', () => {
   test.each(SCENARIOS.map(({ name }) => name))(

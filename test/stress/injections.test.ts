@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 import { EFFORT, ONLY, runInjections, SEED } from './kill/requests.ts';
 import { SUBJECTS } from './kill/subjects.ts';
 
-const MOST = Math.ceil(10 * EFFORT);
+const MOST = Math.ceil(5 * EFFORT);
 
 test.each(SUBJECTS.map(({ name }) => name))(
   '%s, when an allocation or a sleep of it fails, leaves nothing behind',

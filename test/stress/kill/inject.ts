@@ -91,11 +91,12 @@ interface Counts {
 }
 
 function injections({ allocations, locks }: Counts, most: number, seed: number): Injection[] {
-  const nths = (count: number, which: number): number[] => spread(count, most, seed + which).map((i) => i + 1);
+  const nths = (count: number, which: number, times = 1): number[] =>
+    spread(count, times * most, seed + which).map((i) => i + 1);
   const of = (kind: Kind, list: readonly number[]): Injection[] => list.map((nth) => ({ kind, nth }));
   return [
-    ...of('allocation', nths(allocations, 0)),
-    ...of('allocations from', nths(allocations, 1)),
+    ...of('allocation', nths(allocations, 0, 3)), // few, and the call's own
+    ...of('allocations from', nths(allocations, 1, 3)),
     ...of('lock until the limit', nths(locks, 2)),
     ...of('lock until the end', nths(locks, 3)),
     ...of('section', [1]),

@@ -5,6 +5,7 @@
  */
 import fc from 'fast-check';
 import {
+  type DesignName,
   MAP_FIXED,
   MAP_FIXED_NOREPLACE,
   MAP_PRIVATE,
@@ -74,6 +75,7 @@ interface Command {
 }
 
 interface Program {
+  readonly design: DesignName;
   readonly frames: number;
   readonly before: readonly Command[];
   readonly after: readonly Command[];
@@ -136,6 +138,7 @@ function commands(dying: boolean): fc.Arbitrary<Command> {
 }
 
 const PROGRAMS: fc.Arbitrary<Program> = fc.record({
+  design: fc.constantFrom<DesignName>('rcu', 'rcu', 'mmap-sem', 'retry'),
   frames: fc.constantFrom(256, 256, 80),
   before: fc.array(commands(true), { minLength: 3, maxLength: 14, size: 'max' }),
   after: fc.array(commands(false), { minLength: 0, maxLength: 5, size: 'max' }),
@@ -153,7 +156,10 @@ export function runPrograms({ seed, runs, path }: ProgramRequest): ProgramReport
     const run = new ProgramRun(stage, program);
     const problems = run.play();
     deaths += run.deaths;
-    if (problems.length > 0) throw new Error(`${run.story.join('\n  ')}\n  ${problems.join('\n  ')}`);
+    if (problems.length > 0)
+      throw new Error(
+        `${program.design}, ${program.frames} frames\n  ${run.story.join('\n  ')}\n  ${problems.join('\n  ')}`,
+      );
   });
   const details = fc.check(property, {
     seed,
@@ -186,7 +192,7 @@ class ProgramRun {
   constructor(stage: Stage, program: Program) {
     this.#stage = stage;
     this.#program = program;
-    const { survivor, space, file: small, victim } = makeWorld(program.frames);
+    const { survivor, space, file: small, victim } = makeWorld(program.frames, program.design);
     victim.close();
     small.close();
     const second = survivor.createSpace();

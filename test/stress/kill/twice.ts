@@ -5,8 +5,9 @@
  * order; the survivor goes on; in the end it dies too, in peace, and what it had written must stay (an intent that a failed
  * call has left behind would be done again then). A fourth thread looks at what is left.
  */
-import { VmError } from '../../../src/index.ts';
-import { CPUS_USED } from '../../../src/sync/control.layout.ts';
+import { type DesignName, type Machine, VmError } from '../../../src/index.ts';
+import { C_STATE, CPU_ATTACHING, CPUS_USED, cpuSlot } from '../../../src/sync/control.layout.ts';
+import { attachingBy } from '../../../src/sync/cpu.ts';
 import { conservation } from '../audit.ts';
 import { aftermath, isTaken } from './aftermath.ts';
 import { CALLS, type Call, ELSEWHERE, type Hands, Thrown } from './calls.ts';
@@ -36,6 +37,7 @@ interface Cast {
 
 /** What happens in one world; all of it follows from seed and number. */
 interface Plan {
+  readonly design: DesignName;
   /** Access before which the first thread dies. */
   readonly a: number;
   readonly second: Call;
@@ -51,6 +53,8 @@ interface Plan {
 }
 
 const MAX_FAILURES = 6;
+/** In turn: most worlds are under the default. */
+const DESIGNS: readonly DesignName[] = ['rcu', 'mmap-sem', 'rcu', 'retry'];
 /** The frames that the other threads and the bystanders take. */
 const MORE_FRAMES = 24;
 /** Virtual milliseconds that a call may take: every wait has its limit, and a call that gave up does not wait again. */
@@ -60,30 +64,32 @@ export function dieTwice({ scenario: name, worlds, seed, only, maxFailures = MAX
   const scenario = scenarioNamed(name);
   const stage = new Stage();
   stage.install();
-  const { accesses, before, after } = rehearse(stage, scenario);
-  const counts = new Map<Call, number>();
+  const rehearsals = new Map(DESIGNS.map((design) => [design, new Rehearsal(stage, scenario, design)]));
   const failures: string[] = [];
   let made = 0;
   for (const i of only === undefined ? Array.from({ length: worlds }, (_, n) => n) : [only]) {
     if (failures.length >= maxFailures) break;
     if (made++ % 16 === 0) collectGarbage();
-    const plan = planOf(seed, i, accesses, (call) => countOf(stage, scenario, counts, call));
-    const { story, problems } = new Run(stage, scenario, plan, legalPages(scenario, before, after)).play();
-    if (problems.length > 0) failures.push(`world ${i}: ${story.join('; ')}:\n    ${problems.join('\n    ')}`);
+    const rehearsal = rehearsals.get(DESIGNS[i % DESIGNS.length] as DesignName) as Rehearsal;
+    const plan = planOf(seed, i, rehearsal);
+    const { story, problems } = new Run(stage, scenario, plan, rehearsal.legal).play();
+    const what = `world ${i}: under ${plan.design}, ${story.join('; ')}`;
+    if (problems.length > 0) failures.push(`${what}:\n    ${problems.join('\n    ')}`);
   }
-  return { accesses, worlds: made, failures };
+  return { accesses: rehearsals.get('rcu')?.accesses ?? 0, worlds: made, failures };
 }
 
-function planOf(seed: number, i: number, accesses: number, countFor: (call: Call) => number): Plan {
+function planOf(seed: number, i: number, rehearsal: Rehearsal): Plan {
   const draw = (which: number): number => chance(seed + 7919 * which, i);
   const spread = (which: number, step: number): number => (chance(seed, which) + i * step) % 1; // evenly, for any number of worlds
   const survivors = CALLS.filter(({ last }) => last !== true);
   const second = CALLS[draw(1) < 0.25 ? 0 : Math.floor(draw(2) * CALLS.length)] as Call;
   return {
-    a: Math.floor(spread(1, 0.6180339887498949) * accesses),
+    design: rehearsal.design,
+    a: Math.floor(spread(1, 0.6180339887498949) * rehearsal.accesses),
     second,
     // Beyond its usual end too: it may have to wait.
-    b: Math.floor(spread(2, 0.7548776662466927) * 1.3 * countFor(second)),
+    b: Math.floor(spread(2, 0.7548776662466927) * 1.3 * rehearsal.countOf(second)),
     survivors: survivors[Math.floor(draw(3) * survivors.length)] as Call,
     reaper: draw(4) < 0.5 ? 'survivor' : 'heir',
     secondFirst: draw(5) < 0.5,
@@ -95,29 +101,48 @@ function planOf(seed: number, i: number, accesses: number, countFor: (call: Call
   };
 }
 
-/** The scenario's call when nobody dies. */
-function rehearse(stage: Stage, scenario: Scenario): { accesses: number; before: PageSets; after: PageSets } {
-  const cast = castOf(scenario);
-  const before = pagesOf(cast.heir.space);
-  const outcome = stage.act(() => scenario.act(worldOf(cast.first, cast)));
-  if (outcome.kind !== 'done') throw new Error(`nobody dies, and yet: ${say(outcome)}`);
-  return { accesses: stage.count, before, after: pagesOf(cast.heir.space) };
-}
+/** How calls go when nobody dies. */
+class Rehearsal {
+  readonly design: DesignName;
+  /** Of the scenario's call. */
+  readonly accesses: number;
+  readonly #before: PageSets;
+  readonly #after: PageSets;
+  readonly #counts = new Map<Call, number>();
+  readonly #stage: Stage;
+  readonly #scenario: Scenario;
 
-/** Accesses of a call when nobody dies. */
-function countOf(stage: Stage, scenario: Scenario, known: Map<Call, number>, call: Call): number {
-  let count = known.get(call);
-  if (count === undefined) {
-    const cast = castOf(scenario);
-    stage.act(() => call.act(cast.second, scenario, worldOf(cast.second, cast)));
-    count = stage.count;
-    known.set(call, count);
+  constructor(stage: Stage, scenario: Scenario, design: DesignName) {
+    this.design = design;
+    this.#stage = stage;
+    this.#scenario = scenario;
+    const cast = castOf(scenario, design);
+    this.#before = pagesOf(cast.heir.space);
+    const outcome = stage.act(() => scenario.act(worldOf(cast.first, cast)));
+    if (outcome.kind !== 'done') throw new Error(`nobody dies, and yet: ${say(outcome)}`);
+    this.accesses = stage.count;
+    this.#after = pagesOf(cast.heir.space);
   }
-  return count;
+
+  get legal(): PageSets {
+    return legalPages(this.#scenario, this.#before, this.#after);
+  }
+
+  /** Accesses of another call. */
+  countOf(call: Call): number {
+    let count = this.#counts.get(call);
+    if (count === undefined) {
+      const cast = castOf(this.#scenario, this.design);
+      this.#stage.act(() => call.act(cast.second, this.#scenario, worldOf(cast.second, cast)));
+      count = this.#stage.count;
+      this.#counts.set(call, count);
+    }
+    return count;
+  }
 }
 
-function castOf(scenario: Scenario): Cast {
-  const world = makeWorld((scenario.frames ?? 256) + MORE_FRAMES);
+function castOf(scenario: Scenario, design: DesignName): Cast {
+  const world = makeWorld((scenario.frames ?? 256) + MORE_FRAMES, design);
   const { survivor, space, file } = world;
   const bad = survivor.createFile('bad', {}, P);
   scenario.setup(world);
@@ -162,7 +187,7 @@ class Run {
     this.#scenario = scenario;
     this.#plan = plan;
     this.#legal = legal;
-    this.#cast = castOf(scenario);
+    this.#cast = castOf(scenario, plan.design);
   }
 
   play(): { story: readonly string[]; problems: readonly string[] } {
@@ -230,7 +255,7 @@ class Run {
     let by = reaper === 'survivor' && this.#survivorLives ? survivor : heir;
     for (let round = 0; left.length > 0; round++) {
       const cpu = left.shift() as number;
-      const outcome = this.#call(`${by === heir ? 'D' : 'S'} reaps cpu ${cpu}`, () => by.machine.reapNow(cpu));
+      const outcome = this.#call(`${by === heir ? 'D' : 'S'} reaps cpu ${cpu}`, () => reap(by.machine, cpu));
       if (outcome.kind === 'done' && !this.#isTaken(cpu)) continue;
       const tooSoon = (isTimeout(outcome) || outcome.kind === 'done') && round < 12;
       if (!tooSoon) {
@@ -320,6 +345,20 @@ class Run {
     );
   }
 }
+
+/** A thread that died while it attached is known by its number only, which is that of all threads here. */
+function reap(machine: Machine, cpu: number): void {
+  const { words } = machine.kernel;
+  const at = cpuSlot(cpu) + C_STATE;
+  if (((words[at] as number) & 0xff) !== CPU_ATTACHING) {
+    machine.reapNow(cpu);
+    return;
+  }
+  words[at] = attachingBy(OTHER_THREAD);
+  machine.reapThread(OTHER_THREAD);
+}
+
+const OTHER_THREAD = 12_345;
 
 function isTimeout(outcome: Outcome): boolean {
   return outcome.kind === 'failed' && outcome.error instanceof VmError && outcome.error.code === 'ETIMEDOUT';
