@@ -83,6 +83,7 @@ export async function take(w: World, step: Step): Promise<Taken> {
   w.reentry = REENTRIES[step.reentry] as Reentry;
   const outcome = await outcomeIn(w, call, args);
   await Promise.all(w.pending.splice(0));
+  w.reentry = REENTRIES.nothing as Reentry; // looking at what came of it may run code too
   const ran = w.reentered > 0;
   if (outcome.how === 'hung') return { complaints: ['did not end'], ran, sound: false };
   const complaints = [...complaintsOf(w, step, args, outcome), ...w.inspect()];
@@ -113,11 +114,20 @@ function complaintsOf(w: World, { call, hostile }: Step, args: readonly unknown[
 function isTheirs(outcome: Outcome, { method }: Call, args: readonly unknown[]): boolean {
   if (outcome.how !== 'threw' || !(outcome.value instanceof TypeError)) return false;
   const { message } = outcome.value;
-  if (method === 'run' && message.startsWith('Class constructors cannot be invoked')) return true;
+  const calls = method === 'run' || method === 'watch'; // what it is given
+  if (calls && message.startsWith('Class constructors cannot be invoked')) return true;
   if (message.includes('on a proxy that has been revoked')) return true;
-  return args.some((arg) =>
+  return [...args, ...args.flatMap(partsOf)].some((arg) =>
     READ_NAMES.some((name) => thrownBy(() => (arg as Record<string, unknown>)[name]) === message),
   );
+}
+
+function partsOf(value: unknown): unknown[] {
+  try {
+    return Object.values(value as object);
+  } catch {
+    return [];
+  }
 }
 
 function thrownBy(read: () => unknown): string | undefined {

@@ -451,7 +451,7 @@ export function variantsOf(fields: readonly string[], good: (world: World) => Re
   out.push(running('a Proxy of good ones that throws', (w) => proxyOf(w, good(w), 'throws')));
   out.push(fresh('a revoked Proxy of good ones', (w) => revoked(good(w))));
   out.push(fresh('good ones, inherited', (w) => Object.create(good(w))));
-  out.push(fresh('good ones, frozen', (w) => Object.freeze(good(w))));
+  out.push(fresh('good ones, frozen', (w) => Object.freeze({ ...good(w) })));
   return out;
 }
 
