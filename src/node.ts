@@ -57,15 +57,27 @@ export function openFileSync(machine: Machine, path: string | URL, options: Open
 }
 
 function pathOf(path: string | URL): string {
-  if (path instanceof URL) return filePathOf(path);
+  const href = hrefOf(path);
+  if (href !== undefined) return filePathOf(href);
   if (typeof path !== 'string' || path === '')
     throw new VmError('EINVAL', 'openFile', 'path must be a string or a URL');
   return resolve(path);
 }
 
-function filePathOf(url: URL): string {
+const HREF = Object.getOwnPropertyDescriptor(URL.prototype, 'href')?.get as (this: unknown) => string;
+
+/** Of a URL, and undefined for anything else: without running code of the caller's, who may have overridden it. */
+function hrefOf(path: unknown): string | undefined {
   try {
-    return fileURLToPath(url);
+    return HREF.call(path);
+  } catch {
+    return undefined;
+  }
+}
+
+function filePathOf(href: string): string {
+  try {
+    return fileURLToPath(href);
   } catch (error) {
     throw new VmError('EINVAL', 'openFile', `not the URL of a file: ${(error as Error).message}`);
   }
