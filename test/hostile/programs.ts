@@ -146,7 +146,7 @@ function shortWait(timeout: unknown): unknown {
 
 const SEED = Number(process.env.VMSPACE_SEED ?? 20180711);
 /** Steps of each test; all there are if it is more. */
-const STEPS = Number(process.env.VMSPACE_HOSTILE_STEPS ?? 25);
+const STEPS = Number(process.env.VMSPACE_HOSTILE_STEPS ?? 15);
 const SHOWN = 4;
 /** A world that was damaged cannot be closed, and costs memory. */
 const MAX_DAMAGED = 10;

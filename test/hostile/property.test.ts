@@ -15,7 +15,7 @@ import { VALUES } from './values.ts';
 import { secondInstance, World } from './world.ts';
 
 const SEED = Number(process.env.VMSPACE_SEED ?? 20180711);
-const RUNS = Number(process.env.VMSPACE_RUNS ?? 150);
+const RUNS = Number(process.env.VMSPACE_RUNS ?? 50);
 const PATH = process.env.VMSPACE_PATH;
 const PARAMETERS = { seed: SEED, numRuns: RUNS, ...(PATH === undefined ? {} : { path: PATH, endOnFailure: true }) };
 
