@@ -4,6 +4,7 @@ import type { Vpn } from '../../../src/base/brands.ts';
 import { absentPages, providePages } from '../../../src/fault/absent.ts';
 import type { Faulter } from '../../../src/fault/faulter.ts';
 import { MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_PRIVATE, PROT_NONE, PROT_READ, type Space } from '../../../src/index.ts';
+import { publicCall } from '../../../src/public-call.ts';
 import { ANON, BASE, P, patternOf, RW, stamped, stampOf, type World } from './world.ts';
 
 export interface Scenario {
@@ -235,12 +236,15 @@ export const SCENARIOS: readonly Scenario[] = [
     name: 'bringing pages of a file that were read beforehand, and faults on them',
     pages: 4,
     setup: (world) => mapFile(world.space, world, 0, 4, 1),
-    act: ({ theirs }) => {
+    act: ({ theirs, victim }) => {
       const faulter = (theirs as unknown as { _open: { faulter: Faulter } })._open.faulter;
       const vpn = (at(0) / P) as Vpn;
       const pages = absentPages(faulter, vpn, 4);
       const bytes = new Int32Array((4 * P) / 4).map((_, i) => patternOf(1 + Math.floor((i * 4) / P)));
-      if (pages !== undefined) providePages(faulter, vpn, pages, new Uint8Array(bytes.buffer, 0, pages.count * P));
+      if (pages !== undefined) {
+        const read = new Uint8Array(bytes.buffer, 0, pages.count * P);
+        publicCall(victim.kernel, 'populate', () => providePages(faulter, vpn, pages, read));
+      }
       for (let i = 0; i < 4; i++) theirs.load32(at(i));
     },
     legal: (address, value) => value === patternOf((address - BASE) / P + 1),
