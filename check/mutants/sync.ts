@@ -170,6 +170,45 @@ export const syncMutants: readonly Mutant[] = [
     fails: /data race on object|the reader saw -1/,
   },
   {
+    id: 'rcu-late/not-cut',
+    model: 'rcu-late',
+    why: 'Who takes over what was retired late leaves it on the stack too: it is freed twice.',
+    edits: [
+      {
+        file: RCU,
+        find: "      this.cpu.countMany(COUNTER['retire.objects'], length);\n      this._cutLate(base, kind);\n",
+        replace: "      this.cpu.countMany(COUNTER['retire.objects'], length);\n",
+      },
+    ],
+    fails: /freed [3-9]|freed \d\d|no end after|still pending|data race/,
+  },
+  {
+    id: 'rcu-late/cut-all',
+    model: 'rcu-late',
+    why: 'Who takes over what was retired late drops what its owner has put on top meanwhile.',
+    edits: [
+      {
+        file: RCU,
+        find: '    if (listed === 0 || cas(words, at, listed, 0) === listed) return;\n',
+        replace: '    if (listed === 0 || exchange(words, at, 0) !== -1) return;\n',
+      },
+    ],
+    fails: /freed [01] times/,
+  },
+  {
+    id: 'rcu-late/plain-push',
+    model: 'rcu-late',
+    why: 'The owner puts what it retires on its stack in two steps: what was cut off meanwhile comes back.',
+    edits: [
+      {
+        file: RCU,
+        find: "      if (cas(words, at, top, head) === top) return; // publishes; pairs with _adoptLate's load\n",
+        replace: '      store(words, at, head);\n      if (top !== -1) return;\n',
+      },
+    ],
+    fails: /freed [3-9]|freed \d\d|no end after|still pending|data race/,
+  },
+  {
     id: 'rcu-synchronize/nobody-blocks',
     model: 'rcu-synchronize',
     why: 'synchronize returns at once.',

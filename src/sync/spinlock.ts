@@ -159,7 +159,7 @@ function waitForLock(cpu: Cpu, at: number, cls: number, limit: number): boolean 
     } else if ((seen & WAITED) !== 0 || cas(words, at, seen, seen | WAITED) === seen) {
       wait(words, at, seen | WAITED, Math.min(WAIT_MS, limit));
     }
-    if (now() - since > limit) return false;
+    if (now() - since >= limit) return false;
   }
   cpu.countWait(0, since);
   return true;

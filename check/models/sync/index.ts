@@ -2,7 +2,8 @@
 
 import type { Kernel } from '../../../src/space/kernel.ts';
 import { load, peek, poke, store } from '../../../src/sync/atomics.checked.ts';
-import { CLASS_TREE } from '../../../src/sync/lock-classes.ts';
+import { C_RETIRE_LOCK } from '../../../src/sync/control.layout.ts';
+import { CLASS_RETIRE, CLASS_TREE } from '../../../src/sync/lock-classes.ts';
 import { refGetUnlessZero, refPut } from '../../../src/sync/refcount.ts';
 import { readLock, readUnlock, writeLock, writeUnlock } from '../../../src/sync/rwsem.ts';
 import { spinLock, spinUnlock } from '../../../src/sync/spinlock.ts';
@@ -314,6 +315,54 @@ const rcuTwoRetirers = machineModel<World>({
   },
 });
 
+/** A cpu that has retired an object while somebody else had the lock over its lists. */
+function lateRetirer(world: World): Kernel {
+  const k = rcuKernel(world);
+  const thief = kernel(world);
+  const lock = k.cpu.base + C_RETIRE_LOCK;
+  spinLock(thief.cpu, lock, CLASS_RETIRE);
+  (k.rcu as unknown as { _late: boolean })._late = true; // it does not wait for the lock then: there is no clock here
+  k.rcu.retire(KIND, OBJECT);
+  spinUnlock(thief.cpu, lock);
+  return k;
+}
+
+/** Every object of the two is freed once: by whom does not matter. */
+const rcuLate = machineModel<World>({
+  ...rcuRetire,
+  name: 'rcu-late',
+  title:
+    'a thread that has retired one object without the lock over its lists retires another, while somebody takes both over',
+  invariant:
+    'I6: what is retired late is freed once, by whoever has the lock, also above what is just being taken over',
+  preemptions: 3,
+  longPreemptions: 4,
+  timeouts: 'allow',
+  setup: () => makeWorld({ stallTimeout: 1 }, () => ({})),
+  threads: [
+    {
+      name: 'owner',
+      prepare: lateRetirer,
+      run: ({ rcu }: Kernel) => {
+        rcu.retire(KIND, OTHER);
+        return 0;
+      },
+    },
+    {
+      name: 'taker',
+      prepare: rcuKernel,
+      run: ({ rcu }: Kernel) => rcu.freeAllRetired() + rcu.freeAllRetired(),
+    },
+  ],
+  check({ shared, results }) {
+    const { rcu } = rcuKernel(shared);
+    let freed = results[1] as number;
+    for (let round = 0; round < 4 && freed <= 2; round++) freed += rcu.freeAllRetired();
+    if (freed !== 2) throw new Error(`two objects were freed ${freed} times`);
+    if (rcu.pendingRetired() !== 0) throw new Error('something is still pending');
+  },
+});
+
 export const syncModels = [
   spinlock,
   spinlockThree,
@@ -324,5 +373,6 @@ export const syncModels = [
   rcuRetire,
   rcuSynchronize,
   rcuTwoRetirers,
+  rcuLate,
   ...futexModels,
 ] as unknown as readonly Model<unknown>[];
