@@ -91,7 +91,7 @@ export class Deaths {
     if (typeof threadId === 'number') {
       this.#watchThread(worker, threadId, once);
     } else if (locks !== undefined && typeof terminate === 'function') {
-      this.#watcher ??= new LifeWatcher(this.#machine.kernel.cpu, this.#key, locks, (who) => this.#bury(who));
+      this.#watcher ??= new LifeWatcher(this.#machine.kernel.cpu, this.#key, locks, (who) => this.#note(who));
     } else {
       throw new VmError('EINVAL', 'watch', 'not a running Worker, or one of whose end this host does not tell');
     }
@@ -115,23 +115,23 @@ export class Deaths {
 
   #ended(thread: number): void {
     this.#running.delete(thread);
-    this.#bury({ thread });
+    this.#note({ thread });
   }
 
-  #bury(death: Death): void {
+  #note(death: Death): void {
     this.#dead.add(death);
-    this.#buryAll();
+    this.#reapAll();
   }
 
   /** One death may need another to be reaped first (its locks): those that fail are tried again, also after the next. */
-  #buryAll(): void {
+  #reapAll(): void {
     clearTimeout(this.#timer);
     if (this.#machine.closed) return;
     for (let before = 0; before !== this.#dead.size; ) {
       before = this.#dead.size;
       for (const each of [...this.#dead]) if (this.#reap(each)) this.#dead.delete(each);
     }
-    if (this.#dead.size > 0) this.#timer = setTimeout(() => this.#buryAll(), RETRY_MS);
+    if (this.#dead.size > 0) this.#timer = setTimeout(() => this.#reapAll(), RETRY_MS);
   }
 
   #reap(death: Death): boolean {

@@ -114,7 +114,7 @@ class Populating {
     const pages = absentPages(this.#space.faulter, this.#vpn, wanted);
     const backing = pages === undefined ? undefined : this.#k.files.localBacking(pages.mapping);
     if (pages === undefined || backing === undefined) return this.#sleep();
-    const other = [...this.#underWay()].find((read) => overlap(read.pages, pages));
+    const other = [...this.#underWay()].find((read) => covers(read.pages, pages));
     if (other === undefined) return this.#read(pages, backing);
     await this.#within(other.settled).catch(() => undefined); // whatever came of it, the fault looks again
   }
@@ -162,7 +162,7 @@ class Populating {
       answer = await this.#within(Promise.resolve(backing.readAsync(pages.index * PAGE_SIZE, length)));
       return ownBytes(answer, length);
     } catch (error) {
-      if (error instanceof TimeUp) this.#giveUp(`the file has not answered for ${this.#k.cpu.ioLimit} ms`);
+      if (error instanceof TimeUp) this.#timeOut(`the file has not answered for ${this.#k.cpu.ioLimit} ms`);
       this.#space.checkOpen();
       return this.#fail(error);
     }
@@ -188,10 +188,10 @@ class Populating {
   }
 
   #checkLimit(): void {
-    if (this.#left() <= 0) this.#giveUp(`nothing could be done for ${this.#k.cpu.ioLimit} ms`);
+    if (this.#left() <= 0) this.#timeOut(`nothing could be done for ${this.#k.cpu.ioLimit} ms`);
   }
 
-  #giveUp(what: string): never {
+  #timeOut(what: string): never {
     const why = this.#why instanceof Error ? `: ${this.#why.message}` : '';
     throw new VmError('ETIMEDOUT', 'populate', `${what}${why}`, this.#at);
   }
@@ -224,7 +224,7 @@ class Populating {
 
 class TimeUp {}
 
-function overlap(a: AbsentPages, b: AbsentPages): boolean {
+function covers(a: AbsentPages, b: AbsentPages): boolean {
   return a.mapping === b.mapping && a.serial === b.serial && a.index <= b.index && b.index < a.index + a.count;
 }
 

@@ -120,7 +120,7 @@ export function recover(k: Kernel, patience: number): readonly number[] {
 
 /**
  * The public call that has given up is over: this cpu's spinlocks are released, and everybody may see what is left to do. What can be
- * done without waiting for others is done at once.
+ * done then is done by `recover`.
  */
 export function standDown(k: Kernel): void {
   releasingHeld(k.cpu, () => releaseSpinlocks(k, k.cpu.id));
@@ -190,7 +190,7 @@ function takeFrom(k: Kernel, id: number, tag: number): boolean {
 }
 
 /**
- * The order matters. The sections of the dead end first (grace periods may be needed); locks next, each after what it protects was
+ * The order matters. The sections of the dead end first (grace periods may be needed), and their waits; locks next, each after what it protects was
  * made to agree with itself again; then what of their edits is in a tree is told from what is not, before the interrupted
  * operations are done again under their mmap_locks; what is left in their hands goes back last.
  */

@@ -1,6 +1,6 @@
 /**
- * Open files and their I/O. `fetch` is the only place that calls a file system: the calling thread holds the locks of the
- * pages it fills and nothing else.
+ * Open files and their I/O. `_read` is the only place that calls a file system: the calling thread holds the locks of the pages it
+ * fills and nothing else.
  */
 import { add, load, now, peek, peekF64, peekRacy, poke, pokeF64, setBytes, store } from '#atomics';
 import { doingIo } from '#lockdep';
@@ -156,7 +156,7 @@ export class Files {
     spinUnlock(this._cpu, mapping + F_LOCK);
   }
 
-  /** Gives it back, if `note` says so. The last reference takes the pages with it (I7). Never waits. */
+  /** Gives it back, if `note` says so. The last reference takes the pages with it (I7), and waits for those that somebody has locked for a moment. */
   put(mapping: MappingRef, note: number): void {
     const { words } = this._cpu;
     if (peek(words, note) === 0) return;

@@ -8,7 +8,7 @@
  *          magazine       not published             grace period
  * ```
  *
- * A frame in state CACHED may be stolen by another cpu; KEPT is CACHED as long as it may not (see frames.ts).
+ * A frame in state CACHED may be stolen by another cpu; KEPT is CACHED as long as it may not (see frame-cache.ts).
  */
 /** Words of every slab record: its state, and the link of the list that it is in. */
 export const R_STATE = 0;

@@ -89,7 +89,7 @@ export const C_WAKE = 19;
 /** The frame that this cpu is just taking (giving back), and the count of those before it: see memory/frame-counts.ts. */
 export const C_FRAME_TAKEN = 20;
 export const C_FRAME_GIVEN = 21;
-/** Counts the entries into sections: a thread whose count moves lives. Plain, modulo 2^32. */
+/** Moves whenever the thread enters or leaves a section: then it lives. Plain, modulo 2^32. */
 export const C_ENTRIES = 22;
 /** Whether the thread holds a Web Lock for as long as it lives (see life-lock.ts). Written by the thread itself. */
 export const C_LIFE = 23;

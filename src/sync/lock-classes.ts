@@ -8,7 +8,7 @@ export const LOCK_CLASSES = [
   'reverse map',
   'futex bucket',
   'page cache',
-  'file list',
+  'file',
   'retire list',
   'slab',
   'arena',

@@ -211,7 +211,7 @@ export class Rcu {
 
   private _publish(): void {
     const { words, base } = this.cpu;
-    store(words, base + C_SLOT, load(words, EPOCH) | 1); // then the generations: pairs with bump-then-scan in _elapsed
+    store(words, base + C_SLOT, load(words, EPOCH) | 1); // then the generations: pairs with bump-then-scan in _blocker
     this.sectionSerial++;
     pokeRacy(words, base + C_ENTRIES, this.sectionSerial, A_SIGN_OF_LIFE);
   }
@@ -629,7 +629,7 @@ export class Rcu {
       poke(words, base + C_RETIRE_WAIT + kind, peek(words, base + C_RETIRE_OPEN + kind));
       poke(words, base + C_RETIRE_OPEN + kind, 0);
     }
-    // In this order, so that whoever looks whether the slot may be used again (see takeSlot) never finds neither.
+    // In this order, so that whoever looks whether the slot may be used again (see hasRetired in cpu.ts) never finds neither.
     store(words, base + C_RETIRE_WAIT_COUNT, open);
     store(words, base + C_RETIRE_OPEN_COUNT, 0);
     poke(words, base + C_RETIRE_TAG, this.startGracePeriod());

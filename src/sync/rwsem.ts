@@ -193,7 +193,7 @@ function enqueue(cpu: Cpu, sem: number, mode: number): void {
   while (!granted(cpu, sem, mode)) {
     if (mode === WRITE && spinTake(cpu, sem)) break;
     park(cpu, PARK_MS, 'mmap_lock');
-    if (now() - since > cpu.stallLimit && giveUp(cpu, sem, mode)) stalled(cpu, sem);
+    if (now() - since > cpu.stallLimit && leaveQueue(cpu, sem, mode)) stalled(cpu, sem);
     if (!granted(cpu, sem, mode)) prepareToPark(cpu);
   }
   store(words, base + C_RW_WAIT, 0);
@@ -206,7 +206,7 @@ function granted(cpu: Cpu, sem: number, mode: number): boolean {
 }
 
 /** Leaves the queue, unless the grant came meanwhile. */
-function giveUp(cpu: Cpu, sem: number, mode: number): boolean {
+function leaveQueue(cpu: Cpu, sem: number, mode: number): boolean {
   let first = NOBODY;
   spinLock(cpu, sem + QUEUE, CLASS_RWSEM);
   const gone = !granted(cpu, sem, mode);

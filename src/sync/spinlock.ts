@@ -7,7 +7,7 @@
  * **Giving up.** A wait that lasts for the machine's stall limit ends in ETIMEDOUT. Whoever gives up may be in the middle of anything,
  * with other locks held, and no step could be undone without locks that it cannot have. So a call that gives up *dies in its
  * place*: until it has unwound, this cpu takes and releases no lock (`finally` blocks run, and do nothing). Then the cpu is
- * recovered by the code that recovers dead threads (recover.ts), which needs no more than what every step leaves behind anyway.
+ * recovered by the code that reaps dead threads (reap.ts, by way of public-call.ts), which needs no more than what every step leaves behind anyway.
  */
 import { cas, exchange, load, notify, now, pause, peek, poke, wait } from '#atomics';
 import { DEV } from '#dev';
@@ -109,7 +109,7 @@ export function spinHeld(cpu: Cpu, at: number): boolean {
   return (load(cpu.words, at) & OWNER_MASK) === cpu.tag;
 }
 
-/** Whether the cpu with tag `tag`, which is dead, still holds the lock: then nobody touches what it protects. */
+/** Whether the cpu with tag `tag` holds the lock. If it is dead, nobody touches what the lock protects. */
 export function isHeldBy(words: Int32Array, at: number, tag: number): boolean {
   return (load(words, at) & OWNER_MASK) === tag;
 }
