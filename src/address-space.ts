@@ -18,7 +18,7 @@ import type { OpenSpace, SpaceHost } from './open-space.ts';
 import { MM_MAP_COUNT, MM_MAPPED_PAGES, MM_SEQUENCE } from './paging/mm.layout.ts';
 import type { View } from './paging/view.ts';
 import { populate } from './populate.ts';
-import { publicCall } from './public-call.ts';
+import { checkNoCallback, publicCall } from './public-call.ts';
 import type { Kernel } from './space/kernel.ts';
 import { rootOf } from './space/layout.ts';
 import { mapPages } from './space/map.ts';
@@ -188,11 +188,14 @@ export class Space {
     const { rcu } = this._k;
     if (DEV && !CHECKED && rcu.depth === 0) rcu.noteStack(callersStack());
     let result: T;
+    rcu.endStale();
     rcu.enter(this._view);
+    rcu.runs++; // a statement of its own, as below: where nothing is called, the engine cannot run out of stack
     try {
       result = fn(this._accessor);
     } finally {
-      rcu.leave(this._view);
+      rcu.runs--;
+      rcu.leaveRun(this._view);
       if (DEV && !CHECKED && rcu.depth === 0) rcu.noteStack(''); // another section's stall is not this call's
     }
     refusePromise(result);
@@ -442,6 +445,8 @@ export class Space {
   close(): void {
     if (this._closed) return;
     const { holders } = this._open;
+    checkNoCallback(this._k, 'close');
+    this._k.rcu.endStale();
     if (holders.size === 1 && this._view.sectionDepth > 0) {
       throw new VmError('EDEADLK', 'close', 'the space is closed inside its own run()');
     }
@@ -498,7 +503,9 @@ export class Space {
 
   private _enter(syscall: string): void {
     if (this._closed) this._check(syscall);
-    this._k.rcu.enter(this._view);
+    const { rcu } = this._k;
+    if (rcu.depth !== 0 && rcu.runs === 0) rcu.endStale();
+    rcu.enter(this._view);
   }
 
   private _leave(): void {

@@ -14,6 +14,7 @@ import {
   C_STATE,
   C_THREAD,
   CPU_ATTACHED,
+  CPU_ATTACHING,
   CPU_DEAD,
   CPU_GAVE_UP,
   CPUS_USED,
@@ -41,15 +42,18 @@ export interface Mortuary {
   readonly kernel: Kernel;
   readonly closed: boolean;
   checkOpen(syscall: string): void;
-  reapNow(cpu: number, serial?: number): boolean;
-  reapThread(thread: number): number;
+  reapNow(cpu: number, serial?: number, patience?: number): boolean;
+  reapThread(thread: number, patience?: number): number;
 }
 
 /** All cpus of a thread of the host, or one cpu. */
 type Death = { readonly thread: number } | CpuIdentity;
 
-/** Milliseconds until a death that could not be dealt with is tried again. */
+/** Milliseconds until a death that could not be dealt with is tried again, at first and at most. */
 const RETRY_MS = 50;
+const LONGEST_RETRY_MS = 1000;
+/** Milliseconds that such an attempt waits for another's lock: a living owner lets go, a dead one must be reaped first. */
+const PATIENCE_MS = 100;
 /** How long a thread that is said to be dead is looked at: this part of the time after which a live one is given up. */
 const LOOK_PART = 0.01;
 /** The same where we must not block. */
@@ -69,6 +73,7 @@ export class Deaths {
   readonly #dead = new Set<Death>();
   #watcher: LifeWatcher | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #pause = RETRY_MS;
 
   constructor(machine: Mortuary, key: string, locks: LifeLocks | undefined) {
     this.#machine = machine;
@@ -120,6 +125,7 @@ export class Deaths {
 
   #note(death: Death): void {
     this.#dead.add(death);
+    this.#pause = RETRY_MS;
     this.#reapAll();
   }
 
@@ -131,13 +137,15 @@ export class Deaths {
       before = this.#dead.size;
       for (const each of [...this.#dead]) if (this.#reap(each)) this.#dead.delete(each);
     }
-    if (this.#dead.size > 0) this.#timer = setTimeout(() => this.#reapAll(), RETRY_MS);
+    if (this.#dead.size === 0) return;
+    this.#timer = setTimeout(() => this.#reapAll(), this.#pause);
+    this.#pause = Math.min(LONGEST_RETRY_MS, this.#pause * 2);
   }
 
   #reap(death: Death): boolean {
     try {
-      if ('thread' in death) this.#machine.reapThread(death.thread);
-      else if (this.#isThere(death.cpu, death.serial)) this.#machine.reapNow(death.cpu, death.serial);
+      if ('thread' in death) this.#machine.reapThread(death.thread, PATIENCE_MS);
+      else if (this.#isThere(death.cpu, death.serial)) this.#machine.reapNow(death.cpu, death.serial, PATIENCE_MS);
       return true;
     } catch (error) {
       if (!(error instanceof VmError)) throw error;
@@ -165,7 +173,8 @@ export class Deaths {
   #isThere(cpu: number, serial: number | undefined): boolean {
     const { words } = this.#machine.kernel;
     const state = load(words, cpuSlot(cpu) + C_STATE) & STATE_MASK;
-    const inUse = state === CPU_ATTACHED || state === CPU_GAVE_UP || state === CPU_DEAD;
+    const between = state === CPU_ATTACHING && serial === undefined; // a thread may have died while it came or went
+    const inUse = state === CPU_ATTACHED || state === CPU_GAVE_UP || state === CPU_DEAD || between;
     if (cpu >= load(words, CPUS_USED) || !inUse) return false;
     return serial === undefined || load(words, cpuSlot(cpu) + C_SERIAL) === serial;
   }

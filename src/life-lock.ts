@@ -12,6 +12,7 @@ import {
   C_SERIAL,
   C_STATE,
   CPU_ATTACHED,
+  CPU_GAVE_UP,
   CPUS_USED,
   cpuSlot,
   LIFE_ASKED,
@@ -156,7 +157,8 @@ export class LifeWatcher {
 
   #isThere({ cpu, serial }: CpuIdentity): boolean {
     const slot = cpuSlot(cpu);
-    return load(this.#words, slot + C_STATE) === CPU_ATTACHED && load(this.#words, slot + C_SERIAL) === serial;
+    const kind = load(this.#words, slot + C_STATE) & 0xff;
+    return (kind === CPU_ATTACHED || kind === CPU_GAVE_UP) && load(this.#words, slot + C_SERIAL) === serial;
   }
 
   #await(who: CpuIdentity): void {

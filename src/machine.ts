@@ -30,11 +30,11 @@ import { type FileHandle, MappedFile } from './mapped-file.ts';
 import { OpenSpace } from './open-space.ts';
 import { MM_SERIAL } from './paging/mm.layout.ts';
 import { callFailed, checkNoCallback, enterCall, lastCall, publicCall } from './public-call.ts';
-import { reapCpu, reapThread } from './reap.ts';
+import { finishOthers, reapCpu, reapThread } from './reap.ts';
 import type { Kernel } from './space/kernel.ts';
 import { attachMm, createMm, forEachMm, leaveMm, usesMm } from './space/mm.ts';
 import { C_THREAD, CPUS_USED, cpuSlot, H_DESIGN, H_SHARED, LAYOUT_VERSION } from './sync/control.layout.ts';
-import { attachCpu, detachCpu, readCounter } from './sync/cpu.ts';
+import { attachCpu, leaveCpu, readCounter } from './sync/cpu.ts';
 import { type Counters, type HistogramName, sumCounters, sumHistograms } from './trace/counters.ts';
 import { FrameViews } from './views.ts';
 
@@ -109,7 +109,8 @@ export class Machine {
   forSpacesOnly = false;
   readonly #key: string;
   readonly #spaces = new Map<number, OpenSpace>();
-  readonly #files = new Map<number, Set<MappedFile>>();
+  /** By record and serial: records are used again. */
+  readonly #files = new Map<string, Set<MappedFile>>();
   readonly #deaths: Deaths;
   readonly #life: LifeLock | undefined;
   #closed = false;
@@ -217,7 +218,6 @@ export class Machine {
     const { mm } = open;
     const { rcu, cpu, files } = this.kernel;
     if (!cpu.poisoned) enterCall(this.kernel, 'close'); // nobody works on with wrong memory
-    if (this.#spaces.get(mm) === open) this.#spaces.delete(mm);
     try {
       if (!cpu.poisoned) {
         rcu.outside(() => leaveMm(this.kernel, mm, cpu.id));
@@ -227,8 +227,10 @@ export class Machine {
       }
     } catch (error) {
       callFailed(this.kernel, error);
-      if (!(error instanceof VmError) || error.code !== 'ETIMEDOUT') throw error; // else it is closed later, by us or whoever reaps
+      // If this thread has left the space, whoever finishes the call takes it down.
+      if (!(error instanceof VmError) || usesMm(this.kernel, cpu.id, mm)) throw error;
     }
+    if (this.#spaces.get(mm) === open) this.#spaces.delete(mm);
     this.leaveIfUnused();
   }
 
@@ -273,21 +275,27 @@ export class Machine {
 
   #opened(mapping: MappingRef): MappedFile {
     const file = new MappedFile(this.kernel, mapping, this.#key, (closed) => this.#fileClosed(closed, mapping));
-    const opened = this.#files.get(mapping) ?? new Set();
-    this.#files.set(mapping, opened.add(file));
+    const key = openKey(mapping, file.handle.serial);
+    const opened = this.#files.get(key) ?? new Set();
+    this.#files.set(key, opened.add(file));
     return file;
   }
 
   #fileClosed(file: MappedFile, mapping: MappingRef): void {
-    const opened = this.#files.get(mapping);
+    const { serial } = file.handle;
+    const { files, cpu } = this.kernel;
+    const opened = this.#files.get(openKey(mapping, serial));
     if (opened === undefined || !opened.has(file)) return;
     if (opened.size === 1) {
-      if (!this.kernel.cpu.poisoned)
-        publicCall(this.kernel, 'close', () => this.kernel.files.close(mapping, this.kernel.cpu.id));
-      this.#files.delete(mapping);
+      try {
+        if (!cpu.poisoned) publicCall(this.kernel, 'close', () => files.close(mapping, cpu.id, serial));
+      } catch (error) {
+        if (!(error instanceof VmError) || files.isOpen(mapping, cpu.id, serial)) throw error; // else it is dropped later
+      }
+      this.#files.delete(openKey(mapping, serial));
     }
     opened.delete(file);
-    this.kernel.files.sweepLocal('closed');
+    files.sweepLocal('closed');
   }
 
   /* Deaths. */
@@ -306,8 +314,8 @@ export class Machine {
   }
 
   /** Internal: `reap` without a doubt, for those who know that the thread of cpu `id` is gone. */
-  reapNow(id: number, serial?: number): boolean {
-    return this.#reaping(() => (reapCpu(this.kernel, id, serial) ? 1 : 0)) > 0;
+  reapNow(id: number, serial?: number, patience?: number): boolean {
+    return this.#reaping(() => (reapCpu(this.kernel, id, { serial, patience }) ? 1 : 0)) > 0;
   }
 
   /**
@@ -332,9 +340,9 @@ export class Machine {
   }
 
   /** Internal: reaps every cpu of the host's thread `thread`; the number reaped. */
-  reapThread(thread: number): number {
-    if (this.#closed) return 0;
-    return this.#reaping(() => reapThread(this.kernel, thread));
+  reapThread(thread: number, patience?: number): number {
+    if (this.#closed || this.kernel.cpu.poisoned) return 0;
+    return this.#reaping(() => reapThread(this.kernel, thread, patience));
   }
 
   /** A reaping that this thread could not finish goes on here, so it is no hindrance to another. */
@@ -392,7 +400,11 @@ export class Machine {
   drain(): void {
     this.checkOpen('drain');
     if (this.kernel.rcu.inSection) throw new VmError('EDEADLK', 'drain', 'called inside run()');
-    publicCall(this.kernel, 'drain', () => this.kernel.rcu.drain());
+    const { kernel } = this;
+    publicCall(kernel, 'drain', () => {
+      kernel.rcu.outside(() => finishOthers(kernel, kernel.cpu.stallLimit));
+      kernel.rcu.drain();
+    });
     this.kernel.files.sweepLocal('closed');
   }
 
@@ -556,6 +568,10 @@ function following<T extends { readonly frames: MemoryBuffer }>(
   return Object.defineProperty({ ...handle }, 'frames', { get: current, enumerable: true });
 }
 
+function openKey(mapping: MappingRef, serial: number): string {
+  return `${mapping} ${serial}`;
+}
+
 /** Gives everything back. Can be begun again when it was cut short. */
 function detachKernel(k: Kernel): void {
   k.files.closeAll(k.cpu.id);
@@ -566,5 +582,5 @@ function detachKernel(k: Kernel): void {
   k.rcu.freeRetired(k.cpu.id);
   for (const slab of Object.values(k.slabs)) slab.flush();
   k.frames.flush();
-  detachCpu(k.words, k.cpu.id);
+  leaveCpu(k.cpu);
 }

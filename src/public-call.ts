@@ -4,23 +4,42 @@
  */
 
 import { inNameOf, VmError } from './base/errors.ts';
-import { leaveUnfinished, recover, standDown } from './reap.ts';
+import { finishOthers, leaveUnfinished, recover, standDown } from './reap.ts';
 import type { Kernel } from './space/kernel.ts';
+import { cutShort } from './sync/spinlock.ts';
 
 /** Milliseconds to wait for others while a call that has given up is finished: they hold a lock for a moment, or are gone. */
 const PATIENCE_MS = 100;
 
 /** Runs a public call. Its errors bear its name, `syscall`. */
 export function publicCall<T>(k: Kernel, syscall: string, work: () => T): T {
+  k.rcu.endStale();
   enterCall(k, syscall);
-  let result: T;
-  try {
-    result = work();
-  } catch (error) {
-    throw inNameOf(callFailed(k, error), syscall);
+  for (let again = true; ; again = false) {
+    try {
+      const result = work();
+      callDone(k);
+      return result;
+    } catch (error) {
+      const failure = callFailed(k, error);
+      if (!again || !helpedOthers(k, failure)) throw inNameOf(failure, syscall);
+    }
   }
-  callDone(k);
-  return result;
+}
+
+/**
+ * Whether a call that has failed for want of a lock or of memory has found work that others have left unfinished, and has done it: the
+ * lock or the memory may be there now. A thread whose call has given up may be idle since, and keeps both.
+ */
+export function helpedOthers(k: Kernel, failure: unknown): boolean {
+  const { cpu } = k;
+  const wants = failure instanceof VmError && (failure.code === 'ETIMEDOUT' || failure.code === 'ENOMEM');
+  if (!wants || cpu.gaveUp !== undefined || cpu.callbacks > 0 || cpu.poisoned) return false;
+  try {
+    return k.rcu.outside(() => finishOthers(k, PATIENCE_MS));
+  } catch (error) {
+    return notFinished(k, error);
+  }
 }
 
 /** A call has done what it was called for. It may have given up on what comes after that: letting go of mmap_lock, housekeeping. */
@@ -34,6 +53,7 @@ export function callDone(k: Kernel): void {
  */
 export function enterCall(k: Kernel, syscall: string): void {
   k.cpu.checkAlive();
+  k.cpu.checkIdentity();
   checkNoCallback(k, syscall);
   if (k.cpu.gaveUp !== undefined) finishLastCall(k, syscall);
 }
@@ -45,19 +65,28 @@ export function checkNoCallback(k: Kernel, syscall: string): void {
 
 /** Notes what `error`, with which a call ends, means for the cpu and the machine. Returns it, to be thrown. */
 export function callFailed(k: Kernel, error: unknown): unknown {
+  cutShort(k.cpu, error);
   k.cpu.noteOops(error);
   if (k.cpu.gaveUp === undefined) return error;
   standDown(k);
   try {
     k.rcu.outside(() => recover(k, PATIENCE_MS));
   } catch (failure) {
-    if (!(failure instanceof VmError)) throw failure; // else it is done before the next call, or by whoever reaps
+    notFinished(k, failure); // it is done before the next call, or by whoever reaps
   }
   return error;
 }
 
+/** What ended an attempt to finish something: it is tried again later, unless a rule is broken. */
+function notFinished(k: Kernel, failure: unknown): false {
+  k.cpu.noteOops(failure);
+  if (!(failure instanceof VmError)) throw failure;
+  return false;
+}
+
 /** The thread leaves the machine whatever `work`, the last it does there, comes to: what it cannot do is left to whoever reaps. */
 export function lastCall(k: Kernel, work: () => void): void {
+  if (!k.cpu.hasItsSlot) return; // it was reaped as a dead one
   for (let again = true; ; again = false) {
     try {
       if (k.cpu.gaveUp !== undefined) finishLastCall(k, 'close');
@@ -78,6 +107,7 @@ function finishLastCall(k: Kernel, syscall: string): void {
   try {
     k.rcu.outside(() => recover(k, Math.min(PATIENCE_MS, k.cpu.stallLimit)));
   } catch (failure) {
+    k.cpu.noteOops(failure);
     if (!(failure instanceof VmError)) throw failure;
     const why = error instanceof Error ? error.message : String(error);
     throw new VmError(

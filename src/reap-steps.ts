@@ -161,6 +161,11 @@ export function finishExit(k: Kernel, id: number): void {
   store(k.words, cpuSlot(id) + C_INTENT, INTENT_NONE);
 }
 
+/** Tree nodes that it had in hand and that are in no tree: settleTree has told them apart. */
+export function takeNodes(k: Kernel, tag: number): void {
+  k.slabs.node.reap(tag, neverUsed, () => undefined); // those that are retired wait for takeRecords
+}
+
 /** Everything that names the dead cpu: published after all, waiting for a grace period, or free. */
 export function takeRecords(k: Kernel, tag: number): void {
   const { slabs, rcu } = k;

@@ -20,6 +20,7 @@ import {
   releasePageLocks,
   releaseSpinlocks,
   settleTree,
+  takeNodes,
   takeRecords,
 } from './reap-steps.ts';
 import type { Kernel } from './space/kernel.ts';
@@ -30,6 +31,7 @@ import {
   C_STATE,
   C_THREAD,
   CPU_ATTACHED,
+  CPU_ATTACHING,
   CPU_DEAD,
   CPU_GAVE_UP,
   CPUS_USED,
@@ -39,18 +41,28 @@ import {
 } from './sync/control.layout.ts';
 import { attachingBy, detachCpu } from './sync/cpu.ts';
 import { futexReap } from './sync/futex.ts';
-import { forgetGivingUp, releasingHeld } from './sync/spinlock.ts';
+import { checkGaveUp, forgetGivingUp, releasingHeld } from './sync/spinlock.ts';
 import { COUNTER } from './trace/counters.ts';
 
+export interface Reaping {
+  /** Only the thread of that serial. */
+  readonly serial?: number | undefined;
+  /** Milliseconds to wait for others' locks. Default: the machine's stall limit. */
+  readonly patience?: number | undefined;
+}
+
 /** Reaps every cpu of the host's thread `thread`. */
-export function reapThread(k: Kernel, thread: number): number {
+export function reapThread(k: Kernel, thread: number, patience?: number): number {
   let reaped = 0;
   for (let id = 0; id < load(k.words, CPUS_USED); id++) {
     const at = cpuSlot(id) + C_STATE;
     if (cas(k.words, at, attachingBy(thread), inHands(CPU_DEAD, k.cpu.tag)) === attachingBy(thread)) {
       bury(k, id); // it died before it had anything
       reaped++;
-    } else if (id !== k.cpu.id && load(k.words, cpuSlot(id) + C_THREAD) === thread && reapCpu(k, id)) reaped++;
+    } else if (id !== k.cpu.id) {
+      const serial = load(k.words, cpuSlot(id) + C_SERIAL); // before the thread: the slot may be used again meanwhile
+      if (load(k.words, cpuSlot(id) + C_THREAD) === thread && reapCpu(k, id, { serial, patience })) reaped++;
+    }
   }
   return reaped;
 }
@@ -60,11 +72,13 @@ export function reapThread(k: Kernel, thread: number): number {
  * ETIMEDOUT when another dead thread's lock is in the way, ENOMEM: this cpu has then given up, and goes on with its next call;
  * nobody needs to ask again. Requires: outside sections, nothing held.
  */
-export function reapCpu(k: Kernel, id: number, serial?: number): boolean {
+export function reapCpu(k: Kernel, id: number, how: Reaping = {}): boolean {
   if (id >= MAX_CPUS) throw new VmError('EINVAL', 'reap', `there is no cpu ${id}`);
+  const { serial, patience = k.cpu.stallLimit } = how;
   const claimed = claimDead(k, id, serial);
   if (claimed === 'none') return false;
-  const buried = k.cpu.gaveUp === undefined ? finishAll(k, k.cpu.stallLimit) : recover(k, k.cpu.stallLimit);
+  const buried = k.cpu.gaveUp === undefined ? [] : [...recover(k, patience)];
+  if (!buried.includes(id)) buried.push(...finishAll(k, patience));
   return claimed === 'mine' || buried.includes(id);
 }
 
@@ -77,6 +91,9 @@ function claimDead(k: Kernel, id: number, serial: number | undefined): 'mine' | 
     // Dead in the middle of finishing its own call: nobody is at it.
     const tag = state >> 8 === id + 1 ? 0 : state >> 8;
     if (kind === CPU_DEAD && tag !== 0) return tag === k.cpu.tag ? 'mine' : 'others';
+    if (serial !== undefined && load(k.words, cpuSlot(id) + C_SERIAL) !== serial) return 'none';
+    const cutShort = kind === CPU_ATTACHING && serial === undefined; // between two owners; above the state stands a thread
+    if (cutShort && cas(k.words, at, state, inHands(CPU_DEAD, k.cpu.tag)) === state) return 'mine';
     if (kind !== CPU_ATTACHED && kind !== CPU_DEAD && kind !== CPU_GAVE_UP) return 'none';
     // Somebody who is finishing its call for it finds out in the end that it is dead, and begins anew.
     const wanted = kind === CPU_GAVE_UP && tag !== 0 ? inHands(CPU_DEAD, tag) : inHands(CPU_DEAD, k.cpu.tag);
@@ -98,11 +115,12 @@ export function recover(k: Kernel, patience: number): readonly number[] {
   const buried: number[] = [];
   for (const since = now(); ; ) {
     const state = load(words, cpu.base + C_STATE);
-    if (state === CPU_ATTACHED) {
+    if (state === CPU_ATTACHED && cpu.gaveUp !== undefined && !cpu.offered)
+      standDown(k); // it was no public call that gave up
+    else if (state === CPU_ATTACHED) {
       if (cpu.gaveUp !== undefined) startAnew(k);
       return buried;
-    }
-    if ((state & 0xff) !== CPU_GAVE_UP)
+    } else if ((state & 0xff) !== CPU_GAVE_UP)
       throw new VmError('EBADF', 'recover', 'this thread has been reaped as a dead one');
     buried.push(...finishAll(k, patience));
     if (load(words, cpu.base + C_STATE) === CPU_ATTACHED) continue;
@@ -140,8 +158,22 @@ export function leaveUnfinished(k: Kernel): void {
 /** From here on others may finish this cpu's work. */
 function offer(k: Kernel): void {
   const at = k.cpu.base + C_STATE;
-  if (cas(k.words, at, CPU_ATTACHED, CPU_GAVE_UP) === CPU_ATTACHED) return;
-  cas(k.words, at, inHands(CPU_GAVE_UP, k.cpu.tag), CPU_GAVE_UP);
+  if (cas(k.words, at, CPU_ATTACHED, CPU_GAVE_UP) !== CPU_ATTACHED) {
+    cas(k.words, at, inHands(CPU_GAVE_UP, k.cpu.tag), CPU_GAVE_UP);
+  }
+  k.cpu.offered = true; // last: should the engine throw in here, it is offered once more
+}
+
+/** Finishes what others have left and nobody is at. Whether there was something. Requires: as reapCpu. */
+export function finishOthers(k: Kernel, patience: number): boolean {
+  const used = load(k.words, CPUS_USED);
+  for (let id = 0; id < used; id++) {
+    const state = load(k.words, cpuSlot(id) + C_STATE);
+    if (state !== CPU_DEAD && state !== CPU_GAVE_UP) continue;
+    finishAll(k, patience);
+    return true;
+  }
+  return false;
 }
 
 /** Finishes all that waits for somebody. Returns the cpus that were buried. Gives up with whatever ended it. */
@@ -151,7 +183,13 @@ function finishAll(k: Kernel, patience: number): readonly number[] {
   cpu.stallLimit = Math.min(limit, patience);
   const buried: number[] = [];
   try {
-    for (let left = collect(k); left.length > 0; left = collect(k)) buried.push(...finish(k, left));
+    for (let left = collect(k); left.length > 0; left = collect(k)) {
+      if (cpu.gaveUp !== undefined && !left.includes(cpu.id)) {
+        giveAway(k, left); // somebody is at this cpu's own call: until that is finished it can do nothing for others
+        return buried;
+      }
+      buried.push(...finish(k, left));
+    }
     return buried;
   } catch (error) {
     if (!(error instanceof VmError)) throw error;
@@ -205,12 +243,13 @@ function finish(k: Kernel, left: readonly number[]): readonly number[] {
   const tags = left.flatMap((each) => tagsOf(k, each));
   const spaces = concernedSpaces(k, left);
   for (const tag of tags) for (const mm of spaces) settleTree(k, mm, tag);
-  for (const each of left) forEveryMm(k, (mm) => finishLayout(k, mm, each, left));
-  for (const each of left) finishExit(k, each);
+  for (const tag of tags) takeNodes(k, tag); // to do the operations again may need them
+  finishOperations(k, left);
   forEachMm(k, (mm) => bumpGeneration(k.cpu, mm, 0 as never, VPN_LIMIT as never));
   for (const tag of tags) takeRecords(k, tag);
   const buried = left.filter((each) => isDead(k, each));
   for (const each of buried) dropReferences(k, each);
+  checkGaveUp(k.cpu); // to let go of a lock may have been given up silently
   for (const each of left) if (buried.includes(each)) bury(k, each);
   for (const each of left) if (!buried.includes(each)) giveBack(k, each);
   store(words, GRACE, load(words, GRACE) + 1);
@@ -227,6 +266,25 @@ function tagsOf(k: Kernel, id: number): readonly number[] {
   for (const slab of Object.values(k.slabs)) slab.rename(tag, abandonedTag(tag));
   k.frames.rename(tag, abandonedTag(tag));
   return [abandonedTag(tag)];
+}
+
+/** This cpu's own first: to do another one's again it writes intents of its own. */
+function finishOperations(k: Kernel, left: readonly number[]): void {
+  const others = left.filter((each) => each !== k.cpu.id);
+  const ordered = others.length < left.length ? [k.cpu.id, ...others] : others;
+  for (const each of ordered) {
+    forEveryMm(k, (mm) => finishLayout(k, mm, each, ordered));
+    if (each === k.cpu.id) finishExit(k, each);
+  }
+  for (const each of others) finishExit(k, each);
+  checkGaveUp(k.cpu);
+}
+
+/** Nobody is at these cpus' work any more. */
+function giveAway(k: Kernel, left: readonly number[]): void {
+  for (const id of left) {
+    for (const kind of [CPU_DEAD, CPU_GAVE_UP]) cas(k.words, cpuSlot(id) + C_STATE, inHands(kind, k.cpu.tag), kind);
+  }
 }
 
 function isDead(k: Kernel, id: number): boolean {
@@ -249,6 +307,7 @@ function startAnew(k: Kernel): void {
   for (const slab of Object.values(k.slabs)) slab.forget();
   k.frames.forget();
   k.rcu.forget();
+  k.cpu.offered = false;
   forgetGivingUp(k.cpu);
 }
 

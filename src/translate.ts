@@ -14,7 +14,7 @@ import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_WRITE, ptePfn } from './pagin
 import { LEAF_PAGES } from './paging/table.layout.ts';
 import type { Tlb } from './paging/tlb.ts';
 import type { View } from './paging/view.ts';
-import { callDone, callFailed, enterCall } from './public-call.ts';
+import { callDone, callFailed, enterCall, helpedOthers } from './public-call.ts';
 import type { Kernel } from './space/kernel.ts';
 import { COUNTER } from './trace/counters.ts';
 
@@ -44,7 +44,9 @@ export class Translator {
     if (this._tlb.blind) this._follow(address, access);
     this._poll();
     const vpn = Math.floor(address / PAGE_SIZE) as Vpn;
-    if (!this._hits(vpn, write) && !this._walk(vpn, write)) {
+    for (let faults = 0; !this._hits(vpn, write) && !this._walk(vpn, write); faults++) {
+      // Again after a fault too: it may have left its section when it was done, to finish what it had given up on.
+      if (faults > MAX_PAIR_ATTEMPTS) throw new VmError('EAGAIN', access, 'the page is taken away each time', address);
       this._fault(vpn, write, address, access);
     }
     return (this._tlb.frames[vpn & TLB_MASK] as number) * 4 + (address & PAGE_MASK);
@@ -79,7 +81,9 @@ export class Translator {
     try {
       this._faulter.fault(vpn, write, address, access);
     } catch (error) {
-      throw seenFrom(callFailed(this.k, error), access, address);
+      const failure = callFailed(this.k, error);
+      if (helpedOthers(this.k, failure)) return; // the caller looks again
+      throw seenFrom(failure, access, address);
     }
     callDone(this.k);
   }

@@ -62,9 +62,9 @@ export const spaceMutants: readonly Mutant[] = [
       { file: UNMAP, find: '  detach(k, inside, DETACHED_UNMAPPED);\n', replace: '' },
       {
         file: UNMAP,
-        find: '  lockTree(k, mm);\n  try {\n    commit(k, mm, plan, edit);\n  } finally {',
+        find: '  lockTree(k, mm);\n  try {\n    commit(k, mm, plan, edit);\n  } catch (error) {',
         replace:
-          '  detach(k, inside, DETACHED_UNMAPPED);\n  lockTree(k, mm);\n  try {\n    commit(k, mm, plan, edit);\n  } finally {',
+          '  detach(k, inside, DETACHED_UNMAPPED);\n  lockTree(k, mm);\n  try {\n    commit(k, mm, plan, edit);\n  } catch (error) {',
       },
     ],
     fails: /a PTE in a hole|frame \d+ is/,
@@ -589,7 +589,7 @@ export const spaceMutants: readonly Mutant[] = [
       },
       {
         file: UNMAP,
-        find: '  lockTree(k, mm);\n  try {\n    commit(k, mm, plan, edit);\n  } finally {\n    unlockTree(k, mm);\n  }\n  clearIntent(k.cpu);\n',
+        find: '  lockTree(k, mm);\n  try {\n    commit(k, mm, plan, edit);\n  } catch (error) {\n    throw cutShort(k.cpu, error);\n  } finally {\n    unlockTree(k, mm);\n  }\n  clearIntent(k.cpu);\n',
         replace: '  writeLock(k.cpu, mm + MM_MMAP_LOCK);\n',
       },
     ],

@@ -16,7 +16,7 @@ import type { Slab } from '../memory/slab.ts';
 import { FRAME_BUMP, H_FILES_CLOSED } from '../sync/control.layout.ts';
 import type { Cpu } from '../sync/cpu.ts';
 import { CLASS_FILES } from '../sync/lock-classes.ts';
-import { spinLock, spinUnlock } from '../sync/spinlock.ts';
+import { cutShort, spinLock, spinUnlock } from '../sync/spinlock.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { checkAnswer } from './answer.ts';
 import { type Backing, isExact, makeBacking } from './backing.ts';
@@ -34,6 +34,7 @@ interface LocalBacking {
   readonly backing: Backing;
 }
 
+const OWN_BIT = 'a cpu sets and clears its own bit alone; the others in the word are not looked at';
 const LOOKED_AT_AGAIN = 'a file in use changes meanwhile: what looks unused is looked at again under its lock';
 const OF_OTHERS = 'pages of other files may change; those of a file that nobody has open do not';
 
@@ -110,6 +111,8 @@ export class Files {
       if ((peek(words, word) & bit) !== 0) return;
       poke(words, word, peek(words, word) | bit);
       poke(words, mapping + F_REFS, peek(words, mapping + F_REFS) + 1);
+    } catch (error) {
+      throw cutShort(this._cpu, error);
     } finally {
       spinUnlock(this._cpu, mapping + F_LOCK);
     }
@@ -124,10 +127,21 @@ export class Files {
     return found;
   }
 
-  /** Cpu `id` (this one, or a dead one) closes the file. Mappings keep it alive. */
-  close(mapping: MappingRef, id: number): void {
+  /** Whether cpu `id` has the file of that serial open. Exact for this cpu's own. */
+  isOpen(mapping: MappingRef, id: number, serial: number): boolean {
+    const { words } = this._cpu;
+    const bits = peekRacy(words, this._openersOf(mapping, id), OWN_BIT);
+    return this.serial(mapping) === serial && ((bits >> (id & 31)) & 1) !== 0;
+  }
+
+  /** Cpu `id` (this one, or a dead one) closes the file, if it is that of `serial`. Mappings keep it alive. */
+  close(mapping: MappingRef, id: number, serial?: number): void {
     const { words } = this._cpu;
     spinLock(this._cpu, mapping + F_LOCK, CLASS_FILES);
+    if (serial !== undefined && peek(words, mapping + F_SERIAL) !== serial) {
+      spinUnlock(this._cpu, mapping + F_LOCK);
+      return;
+    }
     const word = this._openersOf(mapping, id);
     const bit = 1 << (id & 31);
     const was = peek(words, word) & bit;
@@ -394,7 +408,7 @@ export class Files {
     try {
       this._reclaim.keepReserve();
     } catch (error) {
-      if (error instanceof VmError) return;
+      if (error instanceof VmError && this._cpu.gaveUp === undefined) return;
       pageUnlock(this._cpu, page);
       throw error;
     }

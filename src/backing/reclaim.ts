@@ -20,6 +20,7 @@ import type { Tables } from '../paging/tables.ts';
 import { CLOCK_HAND, FRAME_BUMP } from '../sync/control.layout.ts';
 import type { Cpu } from '../sync/cpu.ts';
 import type { Rcu, Reclaimer } from '../sync/rcu.ts';
+import { cutShort } from '../sync/spinlock.ts';
 import { COUNTER } from '../trace/counters.ts';
 import type { PageCache } from './page-cache.ts';
 import { pageLockHeld, pageOwner, pageSleep, pageTryLock, pageUnlock } from './page-lock.ts';
@@ -241,6 +242,8 @@ export class Reclaim {
       }
       this._rmap.remove(page, entry); // with no PTE behind it, it is what a dead thread left
       return true;
+    } catch (error) {
+      throw cutShort(this._cpu, error);
     } finally {
       this._tables.unlockLeaf(leaf);
       // A file much larger than memory can be read at random for ever: its tables go with its pages.

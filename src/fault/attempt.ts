@@ -7,6 +7,7 @@ import { P_FLAGS, PG_ANON } from '../memory/page.layout.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_WRITE, PTE_ZAPPED, ptePfn } from '../paging/pte.ts';
 import { LEAF_PAGES } from '../paging/table.layout.ts';
 import { lockTree, rootOf, unlockTree } from '../space/layout.ts';
+import { cutShort } from '../sync/spinlock.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { DETACHED_REMAPPED, DETACHED_UNMAPPED, VM_PROT, VM_WRITE } from '../vma/vma.layout.ts';
 import { installAnonymous, installZeroPage, restoreAccess } from './anon.ts';
@@ -31,6 +32,8 @@ function underTreeLock(f: Faulter): number {
   lockTree(f.k, f.mm);
   try {
     return lookUpAndCommit(f);
+  } catch (error) {
+    throw cutShort(f.k.cpu, error);
   } finally {
     unlockTree(f.k, f.mm);
   }

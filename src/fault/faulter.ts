@@ -14,6 +14,7 @@ import { MM_REPLACED } from '../paging/mm.layout.ts';
 import type { View } from '../paging/view.ts';
 import type { Kernel } from '../space/kernel.ts';
 import { rootOf } from '../space/layout.ts';
+import { cutShort } from '../sync/spinlock.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { attempt } from './attempt.ts';
 import {
@@ -79,6 +80,8 @@ export class Faulter {
     this.protocol.begin(this.k, this.mm);
     try {
       this._run(address, access);
+    } catch (error) {
+      throw cutShort(this.k.cpu, error);
     } finally {
       this._release();
       this.protocol.end(this.k, this.mm);

@@ -7,6 +7,7 @@ import { pageTryLock, pageUnlock } from '../backing/page-lock.ts';
 import type { PageRef, Pfn, TableRef } from '../base/brands.ts';
 import { NONE } from '../base/brands.ts';
 import { makePte, PTE_ACCESSED, PTE_PRESENT } from '../paging/pte.ts';
+import { cutShort } from '../sync/spinlock.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { installPrivate, takeFrame } from './anon.ts';
 import { entryIn, lockForCommit } from './commit.ts';
@@ -18,6 +19,8 @@ export function installFilePage(f: Faulter, leaf: TableRef): number {
   if (verdict !== DONE) return verdict;
   try {
     return mapPage(f, leaf, f.held);
+  } catch (error) {
+    throw cutShort(f.k.cpu, error);
   } finally {
     unlockSource(f);
   }
@@ -35,6 +38,8 @@ export function copyFilePage(f: Faulter, leaf: TableRef, seen: number): number {
     const verdict = installPrivate(f, leaf, seen, pfn);
     if (verdict === DONE) cpu.count(COUNTER['fault.file.copy']);
     return verdict;
+  } catch (error) {
+    throw cutShort(f.k.cpu, error);
   } finally {
     unlockSource(f);
   }

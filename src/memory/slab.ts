@@ -11,7 +11,7 @@ import { MAGAZINE } from '../base/tunables.ts';
 import { ARENA_BUMP, ARENA_LOCK, LINE, SLAB_LINES } from '../sync/control.layout.ts';
 import type { Cpu } from '../sync/cpu.ts';
 import { CLASS_ARENA, CLASS_SLAB } from '../sync/lock-classes.ts';
-import { isHeldBy, spinLock, spinReap, spinUnlock } from '../sync/spinlock.ts';
+import { cutShort, isHeldBy, spinLock, spinReap, spinUnlock } from '../sync/spinlock.ts';
 import { CACHED, FREE, LIVE, OWNED, ownedBy, R_LINK, R_STATE, RETIRED, stateKind, stateTag } from './ownership.ts';
 import { CHUNK_WORDS } from './regions.layout.ts';
 import type { Regions } from './regions.ts';
@@ -177,6 +177,8 @@ export class Slab {
         poke(words, this._line + LIST_HEAD, peek(words, head + R_LINK));
         this._magazine[this._count++] = head;
       }
+    } catch (error) {
+      throw cutShort(this._cpu, error);
     } finally {
       spinUnlock(this._cpu, this._line);
     }

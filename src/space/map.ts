@@ -5,6 +5,7 @@ import { VmError } from '../base/errors.ts';
 import { MAX_MAP_COUNT, MIN_VPN, PAGE_SIZE, SMALL_VPN_LIMIT, VPN_LIMIT } from '../base/limits.ts';
 import { MM_LIMIT_PAGES, MM_MAP_COUNT, MM_MAPPED_PAGES, MM_MMAP_LOCK, MM_REPLACED } from '../paging/mm.layout.ts';
 import { writeLock, writeUnlock } from '../sync/rwsem.ts';
+import { cutShort } from '../sync/spinlock.ts';
 import { COUNTER } from '../trace/counters.ts';
 import type { LayoutPlan } from '../vma/plan.ts';
 import type { TreeEdit } from '../vma/tree.ts';
@@ -45,6 +46,8 @@ export function mapPages(k: Kernel, mm: MmRef, request: MapRequest): Vpn {
     if (request.placement === 'fixed' && k.tree.toArray(root, start, end).length > 0) mapOver(k, mm, props);
     else mapHole(k, mm, props);
     return start;
+  } catch (error) {
+    throw cutShort(k.cpu, error);
   } finally {
     writeUnlock(k.cpu, mm + MM_MMAP_LOCK);
     k.rcu.pollRetired();
@@ -80,6 +83,8 @@ function mapHole(k: Kernel, mm: MmRef, props: VmaProps): void {
     const plan = k.planner.planMap(root, props);
     checkLimits(k, mm, plan);
     commit(k, mm, plan, prepare(k, root, plan));
+  } catch (error) {
+    throw cutShort(k.cpu, error);
   } finally {
     unlockTree(k, mm);
   }
@@ -100,6 +105,8 @@ function mapOver(k: Kernel, mm: MmRef, props: VmaProps): void {
   lockTree(k, mm);
   try {
     commit(k, mm, plan, edit);
+  } catch (error) {
+    throw cutShort(k.cpu, error);
   } finally {
     unlockTree(k, mm);
   }
@@ -125,6 +132,8 @@ function planOver(
     const plan = k.planner.planMap(root, props, inside);
     checkLimits(k, mm, plan);
     return { plan, edit: prepare(k, root, plan) };
+  } catch (error) {
+    throw cutShort(k.cpu, error);
   } finally {
     unlockTree(k, mm);
   }

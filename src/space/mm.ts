@@ -40,8 +40,9 @@ export function createMm(k: Kernel, limitPages: number): MmRef {
   }
   if (mm !== 0) {
     poke(words, mm + MM_SERIAL, (peek(words, mm + MM_SERIAL) + 1) | 0);
-    setUser(k, k.cpu.id, mm, 1);
-    poke(words, mm + MM_STATE, MM_LIVE); // last: a space without users is one whose last user died
+    // Should it not be made, it is taken down as one that its last user has left.
+    writeIntent(k.cpu, INTENT_EXIT, mm, 0 as Vpn, VPN_LIMIT as Vpn, peek(words, mm + MM_SERIAL));
+    poke(words, mm + MM_STATE, MM_EXITING);
   }
   spinUnlock(k.cpu, SPACE_LOCK);
   if (mm === 0) throw new VmError('EAGAIN', 'createSpace', `all ${MAX_SPACES} spaces of the machine are in use`);
@@ -52,9 +53,14 @@ export function createMm(k: Kernel, limitPages: number): MmRef {
   try {
     k.tables.makeTop(mm);
   } catch (error) {
-    leaveMm(k, mm, k.cpu.id);
+    exitMm(k, mm);
     throw error;
   }
+  spinLock(k.cpu, SPACE_LOCK, CLASS_SPACES);
+  setUser(k, k.cpu.id, mm, 1);
+  poke(words, mm + MM_STATE, MM_LIVE); // after its user: a space without users is one whose last user died
+  spinUnlock(k.cpu, SPACE_LOCK);
+  clearIntent(k.cpu);
   return mm;
 }
 

@@ -9,6 +9,7 @@ import { MAX_MAP_COUNT, PAGE_SIZE } from '../base/limits.ts';
 import { bumpGeneration } from '../paging/generation.ts';
 import { MM_MAP_COUNT, MM_MMAP_LOCK } from '../paging/mm.layout.ts';
 import { writeLock, writeUnlock } from '../sync/rwsem.ts';
+import { cutShort } from '../sync/spinlock.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { isNoop } from '../vma/plan.ts';
 import { VM_MAYWRITE, VM_PROT, VM_WRITE } from '../vma/vma.layout.ts';
@@ -30,6 +31,8 @@ export function protectRange(k: Kernel, mm: MmRef, start: Vpn, end: Vpn, prot: n
     const tightens = k.tree.toArray(root, start, end).some((v) => (k.vmas.flags(v) & VM_PROT & ~prot) !== 0);
     protectLocked(k, mm, start, end, prot);
     if (tightens) k.rcu.synchronize();
+  } catch (error) {
+    throw cutShort(k.cpu, error);
   } finally {
     writeUnlock(k.cpu, mm + MM_MMAP_LOCK);
     k.rcu.pollRetired();
@@ -52,6 +55,8 @@ export function protectLocked(k: Kernel, mm: MmRef, start: Vpn, end: Vpn, prot: 
       writeIntent(k.cpu, INTENT_PROTECT, mm, start, end, prot);
       commit(k, mm, plan, edit);
     }
+  } catch (error) {
+    throw cutShort(k.cpu, error);
   } finally {
     unlockTree(k, mm);
   }

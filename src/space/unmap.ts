@@ -9,6 +9,7 @@ import { VmError } from '../base/errors.ts';
 import { MAX_MAP_COUNT, VPN_LIMIT } from '../base/limits.ts';
 import { MM_MAP_COUNT, MM_MMAP_LOCK } from '../paging/mm.layout.ts';
 import { writeLock, writeUnlock } from '../sync/rwsem.ts';
+import { cutShort } from '../sync/spinlock.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { isNoop, type LayoutPlan } from '../vma/plan.ts';
 import type { TreeEdit } from '../vma/tree.ts';
@@ -24,6 +25,8 @@ export function unmapPages(k: Kernel, mm: MmRef, start: Vpn, end: Vpn): void {
   writeLock(k.cpu, mm + MM_MMAP_LOCK);
   try {
     unmapLocked(k, mm, start, end);
+  } catch (error) {
+    throw cutShort(k.cpu, error);
   } finally {
     writeUnlock(k.cpu, mm + MM_MMAP_LOCK);
     k.rcu.pollRetired();
@@ -44,6 +47,8 @@ export function unmapLocked(k: Kernel, mm: MmRef, start: Vpn, end: Vpn): void {
   lockTree(k, mm);
   try {
     commit(k, mm, plan, edit);
+  } catch (error) {
+    throw cutShort(k.cpu, error);
   } finally {
     unlockTree(k, mm);
   }
@@ -65,6 +70,8 @@ function planWhole(k: Kernel, mm: MmRef, start: Vpn, end: Vpn): Removal | undefi
   try {
     const plan = k.planner.planDrop(start, end, [v]);
     return { inside: plan.replaced, plan, edit: prepare(k, rootOf(k, mm), plan) };
+  } catch (error) {
+    throw cutShort(k.cpu, error);
   } finally {
     unlockTree(k, mm);
   }
@@ -89,6 +96,8 @@ export function isolate(k: Kernel, mm: MmRef, start: Vpn, end: Vpn, syscall: str
     }
     commit(k, mm, plan, prepare(k, root, plan));
     return plan.inside;
+  } catch (error) {
+    throw cutShort(k.cpu, error);
   } finally {
     unlockTree(k, mm);
   }
@@ -112,7 +121,7 @@ function mergeAgain(k: Kernel, mm: MmRef, start: Vpn, end: Vpn): void {
     if (!isNoop(plan)) commit(k, mm, plan, prepare(k, root, plan));
   } catch (error) {
     // Without memory for the merge the boundaries stay; they mean nothing to anybody.
-    if (!(error instanceof VmError)) throw error;
+    if (!(error instanceof VmError)) throw cutShort(k.cpu, error);
   } finally {
     unlockTree(k, mm);
   }
@@ -125,6 +134,8 @@ function planRemoval(k: Kernel, mm: MmRef, start: Vpn, end: Vpn): { plan: Layout
     const root = rootOf(k, mm);
     const plan = k.planner.planRemove(root, start, end);
     return { plan, edit: prepare(k, root, plan) };
+  } catch (error) {
+    throw cutShort(k.cpu, error);
   } finally {
     unlockTree(k, mm);
   }

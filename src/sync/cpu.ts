@@ -71,6 +71,8 @@ export class Cpu {
   heldDepth = 0;
   /** What the call in hand, or the last one, has given up with: nothing is done until the cpu is recovered (see spinlock.ts). */
   gaveUp: { readonly error: unknown } | undefined = undefined;
+  /** Whether others may be finishing what that call has left: see reap.ts. */
+  offered = false;
   /** Backings' functions that are running in this thread just now. */
   callbacks = 0;
 
@@ -106,6 +108,15 @@ export class Cpu {
   /** A broken internal rule poisons the machine: nobody works on with wrong memory. A callback's mistake (H1) does not. */
   noteOops(error: unknown): void {
     if (error instanceof Oops && error.rule !== 'H1') store(this.words, H_POISON, this.tag);
+  }
+
+  /** Whether the slot is still this thread's: it may have been reaped as a dead one. */
+  get hasItsSlot(): boolean {
+    return peekRacy(this.words, this.base + C_SERIAL, POLLED) === this.serial;
+  }
+
+  checkIdentity(): void {
+    if (!this.hasItsSlot) throw new VmError('EBADF', 'call', 'this thread has been reaped as a dead one');
   }
 
   /** Whether some cpu has found a broken rule. */
@@ -150,9 +161,15 @@ function takeSlot(words: Int32Array, id: number, seen: number, thread: number): 
   return cas(words, base + C_STATE, mine, CPU_ATTACHED) === mine; // else it was taken for dead
 }
 
-/** The state of a slot that thread `thread` is taking. */
+/** The state of a slot that thread `thread` is taking, or leaving. */
 export function attachingBy(thread: number): number {
   return CPU_ATTACHING | (thread << 8);
+}
+
+/** Its own thread gives the slot back. Should it die in here, the state names the thread, as in attaching. */
+export function leaveCpu({ words, base, id }: Cpu): void {
+  store(words, base + C_STATE, attachingBy(load(words, base + C_THREAD)));
+  detachCpu(words, id);
 }
 
 /**

@@ -16,7 +16,7 @@ import { C_FUTEX, CPUS_USED, cpuSlot, FUTEX_BUCKETS, FUTEX_LINES, LINE } from '.
 import type { Cpu } from './cpu.ts';
 import { CLASS_FUTEX } from './lock-classes.ts';
 import { PARK_MS, park, prepareToPark, wakeCpu } from './park.ts';
-import { spinLock, spinUnlock } from './spinlock.ts';
+import { cutShort, spinLock, spinUnlock } from './spinlock.ts';
 
 /* In the slot: the bucket's lock word while waiting (else 0), who (space or mapping), then the page and offset as one Float64. */
 const Q_BUCKET = C_FUTEX;
@@ -58,6 +58,8 @@ export function futexEnqueue(cpu: Cpu, key: FutexKey, unchanged: () => boolean):
     pokeF64(cpu.floats, (base + Q_ADDRESS) >> 1, key.address);
     store(words, base + Q_BUCKET, bucket);
     return true;
+  } catch (error) {
+    throw cutShort(cpu, error);
   } finally {
     spinUnlock(cpu, bucket);
   }

@@ -110,6 +110,8 @@ export class Rcu {
   );
   /** Nesting that `suspend` has put aside: not 0 while this thread sleeps, does I/O or runs a callback for a section. */
   suspendedDepth = 0;
+  /** Nesting of the user's `run`s. Only in them, and in a call itself, a section is open. */
+  runs = 0;
   /** Makes cpu `id`, which stays in its section, notice a wish for a grace period at its next access. Set by whoever knows spaces. */
   nudge: (id: number) => void = () => undefined;
 
@@ -151,6 +153,33 @@ export class Rcu {
       this._unpublish();
       if (DEV) sectionLeft(this.cpu);
     }
+  }
+
+  /** `leave`, for the end of a `run`. */
+  leaveRun(client: SectionClient): void {
+    if (this.runs === 0 && this.depth !== 1) this._endSections();
+    else this.leave(client);
+  }
+
+  /**
+   * Ends the section of a call that is over but has not left it: the engine threw in the middle of entering or leaving, since its stack
+   * was exhausted.
+   */
+  endStale(): void {
+    if (this.runs > 0 || this.cpu.callbacks > 0) return;
+    if (this.depth !== 0 || this.suspendedDepth !== 0 || this._entered.length > 0) this._endSections();
+  }
+
+  private _endSections(): void {
+    for (const client of this._entered) {
+      client.sectionDepth = 0;
+      client.deactivate();
+    }
+    this._entered.length = 0;
+    this.depth = 0;
+    this.suspendedDepth = 0;
+    this._unpublish();
+    if (DEV) sectionLeft(this.cpu);
   }
 
   /** A quiescent point in the middle of a section: every translation made before is void. */

@@ -23,7 +23,7 @@ import { C_RW_HOLD, C_RW_MODE, C_RW_PASSED, C_RW_TICKET, C_RW_WAIT, CPUS_USED, c
 import type { Cpu } from './cpu.ts';
 import { CLASS_MMAP, CLASS_RWSEM, OWNER_MASK } from './lock-classes.ts';
 import { PARK_MS, park, prepareToPark, wakeCpu } from './park.ts';
-import { checkGaveUp, spinLock, spinUnlock } from './spinlock.ts';
+import { checkGaveUp, HINT_OF_DEATH, spinLock, spinUnlock } from './spinlock.ts';
 
 const STATE = 0;
 const TICKET = 1;
@@ -193,7 +193,10 @@ function enqueue(cpu: Cpu, sem: number, mode: number): void {
   while (!granted(cpu, sem, mode)) {
     if (mode === WRITE && spinTake(cpu, sem)) break;
     park(cpu, PARK_MS, 'mmap_lock');
-    if (now() - since > cpu.stallLimit && leaveQueue(cpu, sem, mode)) stalled(cpu, sem);
+    if (now() - since > cpu.stallLimit) {
+      if (mode === WRITE && spinTake(cpu, sem)) break; // it may be free: we slept, and are the one to take it
+      if (leaveQueue(cpu, sem, mode)) stalled(cpu, sem);
+    }
     if (!granted(cpu, sem, mode)) prepareToPark(cpu);
   }
   store(words, base + C_RW_WAIT, 0);
@@ -223,7 +226,8 @@ function stalled(cpu: Cpu, sem: number): never {
   const owner = writeOwner(cpu.words, sem);
   const reader = someReader(cpu, sem);
   const who = owner >= 0 ? `cpu ${owner} (writer)` : reader >= 0 ? `cpu ${reader} (reader)` : 'nobody';
-  throw new VmError('ETIMEDOUT', 'lock', `mmap_lock was held by ${who} for ${cpu.stallLimit} ms`);
+  const what = `no mmap_lock for ${cpu.stallLimit} ms, and ${who} has it now`;
+  throw new VmError('ETIMEDOUT', 'lock', `${what}; ${HINT_OF_DEATH}`);
 }
 
 /** The writer owns the state, so no new reader gets in; those inside leave in their own time (I/O, under `mmap-sem`). */

@@ -13,7 +13,7 @@ import { cas, exchange, load, notify, now, pause, peek, poke, wait } from '#atom
 import { DEV } from '#dev';
 import { lockAcquired, lockReleased, locksForgotten } from '#lockdep';
 import { oops } from '../base/assert.ts';
-import { VmError } from '../base/errors.ts';
+import { Oops, VmError } from '../base/errors.ts';
 import { SPIN_LIMIT } from '../base/tunables.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { C_HELD, HELD_SLOTS } from './control.layout.ts';
@@ -72,6 +72,18 @@ export function giveUp(cpu: Cpu, error: unknown): never {
   cpu.gaveUp ??= { error };
   cpu.heldDepth = GIVEN_UP;
   throw error;
+}
+
+/**
+ * For whoever holds a lock or is in the middle of something when `error` passes. What is none of ours the engine throws, above all when
+ * its stack is exhausted: anywhere, with everything half-done. The call has then given up. Returns `error`.
+ */
+export function cutShort(cpu: Cpu, error: unknown): unknown {
+  if (!(error instanceof VmError) && !(error instanceof Oops)) {
+    cpu.gaveUp ??= { error };
+    cpu.heldDepth = GIVEN_UP;
+  }
+  return error;
 }
 
 /** Throws again what the call has given up with, if it has. */
@@ -165,10 +177,13 @@ function waitForLock(cpu: Cpu, at: number, cls: number, limit: number): boolean 
   return true;
 }
 
+/** What to do about a wait that has no end. */
+export const HINT_OF_DEATH =
+  'if its thread was terminated, tell the machine: machine.watch(worker), or machine.reap(identity)';
+
 function stalled(cpu: Cpu, at: number, cls: number): never {
   const owner = (load(cpu.words, at) & OWNER_MASK) - 1;
-  const hint = 'if its thread was terminated, tell the machine: machine.watch(worker), or machine.reap(identity)';
-  const what = `cpu ${owner} has held ${LOCK_CLASSES[cls]} for ${cpu.stallLimit} ms; ${hint}`;
+  const what = `cpu ${owner} has held ${LOCK_CLASSES[cls]} for ${cpu.stallLimit} ms; ${HINT_OF_DEATH}`;
   giveUp(cpu, new VmError('ETIMEDOUT', 'lock', what));
 }
 

@@ -16,6 +16,14 @@ import {
   retiresBesideDeadThief,
   thievesOfLateObjectsDie,
 } from './give-ups.ts';
+import {
+  createGivesUp,
+  fileClosedOnce,
+  idleThreadKeepsLock,
+  intentOfItsOwn,
+  reapsInOthersHands,
+  takesNothingAlong,
+} from './helped.ts';
 import { lastMappingGoesDuringRead, mappingChangesDuringRead, readerDies } from './pages.ts';
 import {
   bumpOvertakenByRound,
@@ -25,6 +33,14 @@ import {
 } from './translations.ts';
 
 const SCHEDULES = {
+  createGivesUp,
+  fileClosedOnce,
+  idleThreadKeepsLock,
+  intentOfMunmap: () => intentOfItsOwn('munmap'),
+  intentOfFixed: () => intentOfItsOwn('fixed'),
+  intentOfClose: () => intentOfItsOwn('close'),
+  reapsInOthersHands,
+  takesNothingAlong,
   attachBesideFreeing,
   backingClosesWithFile: () => backingClosesMachine('file'),
   backingClosesWithMachine: () => backingClosesMachine('machine'),

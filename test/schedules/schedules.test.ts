@@ -146,6 +146,36 @@ describe('a call that gives up because of a dead thread', () => {
   });
 });
 
+describe('whoever finishes calls that have given up', () => {
+  test.each([['intentOfMunmap'], ['intentOfFixed'], ['intentOfClose']] as const)(
+    'does not mistake another one’s operation for his own (%s)',
+    async (schedule) => {
+      expect(await play(schedule)).toMatchObject({ reaped: true, left: 0, stale: 0, below: 0 });
+    },
+  );
+
+  test('keeps nothing of others while somebody is at his own call', async () => {
+    expect(await play('takesNothingAlong')).toMatchObject({ after: ['done', 'done', 'done'], left: 0 });
+  });
+
+  test('is not asked again by whoever has reaped meanwhile', async () => {
+    expect(await play('reapsInOthersHands')).toMatchObject({ spaces: 1, cpus: 2 });
+  });
+
+  test('may be anybody who wants what an idle thread has kept', async () => {
+    expect(await play('idleThreadKeepsLock')).toMatchObject({ left: 0, mapped: false });
+  });
+
+  test('takes a space down that was never handed out', async () => {
+    const { outcomes, ...rest } = (await play('createGivesUp')) as { outcomes: string[] };
+    expect([outcomes[0], outcomes.at(-1), rest]).toEqual(['ETIMEDOUT', 'done', { spaces: 0, problems: [] }]);
+  });
+
+  test('closes a file once, and not the one that has its place afterwards', async () => {
+    expect(await play('fileClosedOnce')).toMatchObject({ lives: 'done', open: 1 });
+  });
+});
+
 describe('threads that come and go', () => {
   test('get a slot whose retire lists another thread has locked, and the lock is that one’s until it lets go', async () => {
     expect(await play('attachBesideFreeing')).toEqual({

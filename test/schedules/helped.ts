@@ -1,0 +1,182 @@
+/**
+ * Calls that have given up, and whoever finishes them: each schedule lets the two get in each other's way, or leaves the work to a
+ * thread that has wanted something else.
+ */
+
+import { MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_PRIVATE, type Machine, type Space } from '../../src/index.ts';
+import { P_LOCK, P_RMAP_LOCK } from '../../src/memory/page.layout.ts';
+import { C_STATE, CPU_ATTACHED, cpuSlot, LINE, SLAB_LINES } from '../../src/sync/control.layout.ts';
+import { OWNER_MASK } from '../../src/sync/lock-classes.ts';
+import { conservation } from '../stress/audit.ts';
+import { ANON, anotherCpu, P, RW } from '../stress/kill/world.ts';
+import { interleave, killOnce, makeCast, outcome } from './cast.ts';
+
+const [FIRST, SECOND, THIRD] = [0x1000_0000, 0x2000_0000, 0x3000_0000];
+const FILE_FLAGS = MAP_PRIVATE | MAP_FIXED_NOREPLACE;
+
+const isAttached = (machine: Machine): boolean => machine.kernel.words[cpuSlot(machine.cpu) + C_STATE] === CPU_ATTACHED;
+const isHeld = (machine: Machine, lock: number, by: Machine): boolean =>
+  ((machine.kernel.words[lock] as number) & OWNER_MASK) === by.cpu + 1;
+
+/** Three threads have mapped a file in spaces of their own; the third dies with a lock that the other two need. */
+export function intentOfItsOwn(kind: 'munmap' | 'fixed' | 'close'): unknown {
+  const { machine: low, spaces } = makeCast(1);
+  const file = low.createFile('pattern', {}, 4 * P);
+  const mapped = (machine: Machine, space: Space): Space => {
+    const mine = machine === low ? file : machine.attachFile(file.handle);
+    space.mmap({ addr: FIRST, length: 4 * P, prot: RW, flags: FILE_FLAGS, file: mine });
+    for (let page = 0; page < 4; page++) space.load8(FIRST + page * P);
+    return space;
+  };
+  const lowSpace = mapped(low, spaces[0] as Space);
+  const high = anotherCpu(low);
+  const highSpace = mapped(high, high.createSpace());
+  const victim = anotherCpu(low);
+  const theirs = mapped(victim, victim.createSpace());
+  const lock = low.kernel.cache.find(file.id as never, 1) + P_RMAP_LOCK;
+  killOnce(
+    () => isHeld(low, lock, victim),
+    () => theirs.munmap(FIRST, 4 * P),
+  );
+  const outcomes = [outcome(() => lowSpace.munmap(FIRST, 4 * P))];
+  const change = {
+    munmap: () => highSpace.munmap(FIRST, 4 * P),
+    fixed: () => highSpace.mmap({ addr: FIRST, length: 4 * P, prot: RW, flags: ANON | MAP_FIXED }),
+    close: () => highSpace.close(),
+  };
+  outcomes.push(outcome(change[kind]));
+  const reaped = low.reapNow(victim.cpu);
+  const left = [low, high].filter((machine) => !isAttached(machine)).length;
+  const stale = kind === 'close' ? 0 : highSpace.maps().filter((mapping) => mapping.file !== undefined).length;
+  if (kind !== 'close') highSpace.close();
+  return { outcomes, reaped, left, stale, below: lowSpace.maps().length, spaces: low.census().spaces };
+}
+
+/** E's call gives up beside two others that a slow thread is finishing; it must not keep what it has taken up of theirs. */
+export function takesNothingAlong(): unknown {
+  const { machine: slow, spaces } = makeCast(1);
+  const space = spaces[0] as Space;
+  const file = slow.createFile('pattern', {}, 4 * P);
+  for (const addr of [FIRST, SECOND, THIRD]) space.mmap({ addr, length: 4 * P, prot: RW, flags: FILE_FLAGS, file });
+  space.load8(FIRST + P);
+  const [a, e, dead] = [anotherCpu(slow), anotherCpu(slow), anotherCpu(slow)] as [Machine, Machine, Machine];
+  const [ofA, ofE, ofDead] = [a, e, dead].map((machine) => machine.attachSpace(space.handle)) as [Space, Space, Space];
+  ofDead.load8(THIRD + P);
+  const own = e.createSpace();
+  own.mmap({ addr: FIRST, length: 4 * P, prot: RW, flags: FILE_FLAGS, file: e.attachFile(file.handle) });
+  own.load8(FIRST + P);
+  const lock = slow.kernel.cache.find(file.id as never, 1) + P_RMAP_LOCK;
+  killOnce(
+    () => isHeld(slow, lock, dead),
+    () => ofDead.munmap(THIRD, 4 * P),
+  );
+  const outcomes = [outcome(() => ofA.load8(SECOND + P))];
+  interleave(() => slow.reapNow(dead.cpu), {
+    before: (kind, array, index) => kind === 'exchange' && array === slow.kernel.words && index === lock,
+    meanwhile() {
+      outcomes.push(outcome(() => own.munmap(FIRST, 4 * P)));
+      outcomes.push(outcome(() => ofA.load8(SECOND + P)));
+    },
+  });
+  const after = [
+    outcome(() => ofA.load8(SECOND + P)),
+    outcome(() => ofE.load8(SECOND)),
+    outcome(() => space.mmap({ length: P, prot: RW, flags: ANON })),
+  ];
+  return { outcomes, after, left: [a, e].filter((machine) => !isAttached(machine)).length };
+}
+
+/** A thread reaps while its own last call is in others' hands: nobody is asked again, and the dead one goes all the same. */
+export function reapsInOthersHands(): unknown {
+  const { machine: slow, spaces } = makeCast(1);
+  const space = spaces[0] as Space;
+  const file = slow.createFile('pattern', {}, 4 * P);
+  for (const addr of [FIRST, SECOND, THIRD]) space.mmap({ addr, length: 4 * P, prot: RW, flags: FILE_FLAGS, file });
+  space.load8(FIRST + P);
+  const [a, dead, peaceful] = [anotherCpu(slow), anotherCpu(slow), anotherCpu(slow)] as [Machine, Machine, Machine];
+  const [ofA, ofDead] = [a, dead].map((machine) => machine.attachSpace(space.handle)) as [Space, Space];
+  const own = peaceful.createSpace();
+  own.store8(own.mmap({ length: P, prot: RW, flags: ANON }), 1);
+  ofDead.load8(THIRD + P);
+  const lock = slow.kernel.cache.find(file.id as never, 1) + P_RMAP_LOCK;
+  killOnce(
+    () => isHeld(slow, lock, dead),
+    () => ofDead.munmap(THIRD, 4 * P),
+  );
+  const outcomes = [outcome(() => ofA.load8(SECOND + P))];
+  interleave(() => slow.reapNow(dead.cpu), {
+    before: (kind, array, index) => kind === 'exchange' && array === slow.kernel.words && index === lock,
+    meanwhile() {
+      outcomes.push(outcome(() => a.reap(peaceful.identity, { confirmed: true })));
+    },
+  });
+  outcomes.push(outcome(() => ofA.load8(SECOND + P)));
+  return { outcomes, spaces: slow.census().spaces, cpus: slow.cpus().length };
+}
+
+/** An idle thread's last call has given up and has mmap_lock: whoever wants the lock finishes the call. */
+export function idleThreadKeepsLock(): unknown {
+  const { machine: slow, spaces } = makeCast(1);
+  const space = spaces[0] as Space;
+  const file = slow.createFile('pattern', {}, 4 * P);
+  for (const addr of [FIRST, SECOND]) space.mmap({ addr, length: 4 * P, prot: RW, flags: FILE_FLAGS, file });
+  space.load8(FIRST + P);
+  const idle = anotherCpu(slow);
+  const ofIdle = idle.attachSpace(space.handle);
+  const other = anotherCpu(slow).attachSpace(space.handle);
+  const lock = slow.kernel.cache.find(file.id as never, 1) + P_RMAP_LOCK;
+  const outcomes: string[] = [];
+  interleave(() => space.load8(SECOND + P), {
+    before: (kind, array, index) => kind === 'exchange' && array === slow.kernel.words && index === lock,
+    meanwhile() {
+      outcomes.push(outcome(() => ofIdle.munmap(FIRST, 4 * P)));
+    },
+  });
+  outcomes.push(outcome(() => other.mmap({ length: P, prot: RW, flags: ANON })));
+  return { outcomes, left: isAttached(idle) ? 0 : 1, mapped: space.maps().some(({ start }) => start === FIRST) };
+}
+
+/** `createSpace` gives up with the new space in hand: nobody has a handle on it, and it goes with the recovery. */
+export function createGivesUp(): unknown {
+  const { machine, spaces } = makeCast(1);
+  (spaces[0] as Space).close();
+  const victim = anotherCpu(machine);
+  const line = SLAB_LINES + machine.kernel.slabs.table.kind * LINE;
+  machine.kernel.slabs.table.flush();
+  const theirs = victim.createSpace();
+  killOnce(
+    () => isHeld(machine, line, victim),
+    () => {
+      for (let i = 0; i < 20; i++) {
+        const addr = FIRST + i * 0x4000_0000;
+        theirs.mmap({ addr, length: P, prot: RW, flags: ANON | MAP_FIXED_NOREPLACE });
+        theirs.store8(addr, 1);
+      }
+    },
+  );
+  const outcomes = [outcome(() => machine.createSpace()), outcome(() => void machine.reapNow(victim.cpu))];
+  outcomes.push(outcome(() => machine.drain()));
+  return { outcomes, spaces: machine.census().spaces, problems: conservation(machine) };
+}
+
+/** `file.close` gives up after it has given its reference back. Closed once more, it must not close the file that came after it. */
+export function fileClosedOnce(): unknown {
+  const { machine, spaces } = makeCast(1);
+  const space = spaces[0] as Space;
+  const file = machine.createFile('pattern', {}, 4 * P);
+  const at = space.mmap({ length: 4 * P, prot: 1, flags: MAP_PRIVATE, file });
+  space.load8(at + P);
+  space.munmap(at, 4 * P);
+  machine.drain();
+  const victim = anotherCpu(machine);
+  const page = machine.kernel.cache.find(file.id as never, 1);
+  killOnce(
+    () => isHeld(machine, page + P_LOCK, victim),
+    () => victim.kernel.reclaim.run(100),
+  );
+  const outcomes = [outcome(() => file.close()), outcome(() => void machine.reapNow(victim.cpu))];
+  const next = machine.createFile('pattern', {}, 4 * P);
+  outcomes.push(outcome(() => file.close()));
+  const lives = outcome(() => space.mmap({ length: P, prot: 1, flags: MAP_PRIVATE, file: next }));
+  return { outcomes, lives, open: next.closed ? 0 : machine.census().file.live };
+}
