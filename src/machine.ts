@@ -399,6 +399,7 @@ export class Machine {
   /** Waits for grace periods until everything retired is free again. Throws EDEADLK inside `run`, ETIMEDOUT, WouldBlock. */
   drain(): void {
     this.checkOpen('drain');
+    this.kernel.rcu.endStale();
     if (this.kernel.rcu.inSection) throw new VmError('EDEADLK', 'drain', 'called inside run()');
     const { kernel } = this;
     publicCall(kernel, 'drain', () => {
@@ -418,6 +419,7 @@ export class Machine {
     if (this.#closed) return;
     const { kernel } = this;
     checkNoCallback(kernel, 'close');
+    kernel.rcu.endStale();
     if (kernel.rcu.depth > 0 || kernel.rcu.suspendedDepth > 0) {
       throw new VmError('EDEADLK', 'close', 'the machine is closed inside run()');
     }
@@ -463,13 +465,25 @@ export function createMachine(options: MachineOptions): Machine {
   checkMilliseconds(stallTimeout, 'stallTimeout');
   checkMilliseconds(ioTimeout, 'ioTimeout');
   const wanted = wantedFrames(memory, shared);
+  if (typeof memory === 'object' && machineOver.get(memory)?.closed === false) {
+    throw new VmError('EBUSY', 'createMachine', 'another machine has its frames in this memory');
+  }
   const frameBytes = Math.floor(wanted.bytes / PAGE_SIZE) * PAGE_SIZE;
   const control = makeControl(frameBytes / PAGE_SIZE, shared, design, { stallTimeout, ioTimeout });
   const frames = wanted.buffer ?? allocate(frameBytes, shared);
   if (wanted.current !== undefined) moving.set(control, wanted.current);
   if (wanted.buffer !== undefined) new Uint8Array(frames, 0, PAGE_SIZE).fill(0); // frame 0 is the zero page
-  return attachMachine({ kind: 'vmspace.machine', version: LAYOUT_VERSION, control, frames, frameBytes });
+  if (!shared) Object.defineProperty(control, ORIGINAL, { value: true });
+  const machine = attachMachine({ kind: 'vmspace.machine', version: LAYOUT_VERSION, control, frames, frameBytes });
+  if (typeof memory === 'object') machineOver.set(memory, machine);
+  return machine;
 }
+
+/** A machine that is not shared is in one thread. Cloning its handle copies its memory, but not this property of it. */
+const ORIGINAL = Symbol.for('vmspace.original');
+
+/** By the WebAssembly.Memory that the caller has given. */
+const machineOver = new WeakMap<object, Machine>();
 
 /**
  * Attaches this thread to a machine, until `machine.close()`. A thread has one Machine object per machine: a second call gives the
@@ -520,6 +534,9 @@ function asked(machine: Machine): Machine {
 function machineFor(key: string, handle: MachineHandle): Machine {
   const known = machines.get(key);
   if (known !== undefined) return known;
+  if (!isSharedMemory(handle.control) && !Object.hasOwn(handle.control, ORIGINAL)) {
+    throw new VmError('EINVAL', 'attach', 'the machine is not shared: this handle holds a copy of its memory');
+  }
   const machine = new Machine(handle, key);
   machines.set(key, machine);
   return machine;

@@ -139,7 +139,10 @@ class Populating {
   async #bring(pages: AbsentPages, backing: Backing): Promise<void> {
     await undefined; // the read is known to be under way before the backing is called
     const bytes = await this.#ask(pages, backing);
-    if (bytes === undefined) return this.#sleep();
+    if (bytes === undefined) {
+      this.#reads--; // nothing was read
+      return this.#sleep();
+    }
     for (;;) {
       this.#space.checkOpen();
       try {

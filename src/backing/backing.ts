@@ -9,7 +9,7 @@ export interface Backing {
   /**
    * Fills `targets` (4096 bytes each, in shared memory, in order) from byte `position` on, and returns the number of bytes
    * read: less only at the end of the file. What it says it has read and has not written reads zero. Throws on an I/O error; any
-   * other answer is one (EIO).
+   * other answer is one (EIO). The targets are its own until it returns: afterwards they are somebody's memory.
    */
   read(position: number, targets: readonly Uint8Array[]): number;
   /** Lets go of what this thread has opened. */

@@ -18,7 +18,7 @@ import type { Cpu } from '../sync/cpu.ts';
 import { CLASS_FILES } from '../sync/lock-classes.ts';
 import { cutShort, spinLock, spinUnlock } from '../sync/spinlock.ts';
 import { COUNTER } from '../trace/counters.ts';
-import { checkAnswer } from './answer.ts';
+import { checkAnswer, handled } from './answer.ts';
 import { type Backing, isExact, makeBacking } from './backing.ts';
 import { parseDescriptor } from './descriptor.ts';
 import { BackingFailure, failureOf } from './failure.ts';
@@ -423,7 +423,7 @@ export class Files {
     const targets = pages.map((page) => this._bytesOf(page));
     doingIo(this._cpu, 'a read of a file');
     this._cpu.count(COUNTER['io.reads']);
-    const got: unknown = this._callback(() => backing.read(position, targets));
+    const got: unknown = this._callback(() => handled(backing.read(position, targets)));
     if (this._frames.follow()) throw new VmError('EIO', 'read', 'the memory of the machine has moved during the read');
     checkAnswer(got, position, expected, asked);
     pages.forEach((page, i) => {

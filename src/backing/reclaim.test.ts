@@ -156,4 +156,17 @@ describe('reclaim', () => {
     words[cpuSlot(0) + C_RETIRE_FREEING] = 3;
     expect(() => kernel.reclaim[call]()).toThrow(/ENOMEM/);
   });
+
+  test('waits anew for others after it has got something', () => {
+    const { kernel } = bareMachine(64, 100);
+    const search = kernel.reclaim as unknown as { run(): number; _waitForOthers(patience: unknown): boolean };
+    const seen: unknown[] = [];
+    let round = 0;
+    search.run = () => (++round === 2 ? 1 : 0);
+    search._waitForOthers = (patience) => seen.push(patience) < 2;
+    while (kernel.frames.alloc() !== 0);
+    kernel.frames.steal = () => 0 as Pfn;
+    expect(() => kernel.reclaim.obtainFrame()).toThrow(/ENOMEM/);
+    expect(seen[0] === seen[1]).toBe(false);
+  });
 });

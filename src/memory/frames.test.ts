@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { bareMachine, leave } from '../../test/kernel.ts';
 import type { Pfn } from '../base/brands.ts';
-import { FRAME_FREE, FRAME_LOCK } from '../sync/control.layout.ts';
+import { C_FRAME_TAKEN, FRAME_FREE, FRAME_LOCK } from '../sync/control.layout.ts';
 import { CLASS_FRAMES } from '../sync/lock-classes.ts';
 import { spinTryLock } from '../sync/spinlock.ts';
 import { LIVE, OWNED, RETIRED, stateKind, stateTag } from './ownership.ts';
@@ -198,5 +198,14 @@ describe('frames', () => {
     expect(kernel.frames.poolFree()).toBe(127);
     expect(kernel.frames.ofRmapLock(kernel.frames.pageOf(3 as Pfn) + 9)).toBe(kernel.frames.pageOf(3 as Pfn));
     expect(kernel.frames.ofRmapLock(kernel.frames.pageOf(3 as Pfn) + P_RMAP_SLOT)).toBe(0);
+  });
+
+  test('that are another one’s by now leave no note of theft', () => {
+    const { kernel, cpu, words } = bareMachine();
+    const pfn = kernel.frames.alloc();
+    kernel.frames.free(pfn);
+    const cache = kernel.frames as unknown as { _take(pfn: Pfn, seen: number): boolean };
+    cache._take(pfn, (words[kernel.frames.pageOf(pfn) + P_STATE] as number) ^ 0x4000_0000);
+    expect(words[cpu.base + C_FRAME_TAKEN]).toBe(0);
   });
 });

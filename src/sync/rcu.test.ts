@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { bareMachine, reader } from '../../test/kernel.ts';
 import { WouldBlock } from '../base/errors.ts';
+import { makeKernel } from '../boot.ts';
 import { RETIRE_TABLE } from '../space/kernel.ts';
-import { C_SLOT, EPOCH } from './control.layout.ts';
+import { C_RETIRE_LOCK, C_RETIRE_OPEN, C_SLOT, EPOCH } from './control.layout.ts';
 import type { Rcu } from './rcu.ts';
 
 const KIND = 6;
@@ -17,6 +18,14 @@ function recording(rcu: Rcu, freed: string[], who: string): void {
 }
 /** Words that nothing uses: spare words of a cpu slot far away. */
 const OBJECT = 4096 + 60 * 1024 + 200;
+
+function collect(rcu: Rcu, freed: number[]): void {
+  rcu.registerReclaimer(KIND, {
+    linkOf: (object) => object + 1,
+    free: (object) => void freed.push(object),
+    markRetired: () => undefined,
+  });
+}
 
 describe('sections', () => {
   test('nest, publish their epoch, and are over with the last leave', () => {
@@ -233,5 +242,34 @@ describe('retired objects', () => {
     const { kernel } = bareMachine();
     expect(() => kernel.rcu.retire(KIND, OBJECT)).toThrow(/no reclaimer for kind 6/);
     expect(RETIRE_TABLE).not.toBe(KIND);
+  });
+
+  test('that were retired beside the lists are freed once, though a thief died before it cut them off', () => {
+    const { kernel, cpu, words, another } = bareMachine();
+    const owner = another();
+    const freed: number[] = [];
+    for (const { rcu } of [kernel, owner]) collect(rcu, freed);
+    words[owner.cpu.base + C_RETIRE_LOCK] = cpu.tag;
+    owner.rcu.retire(KIND, OBJECT);
+    owner.rcu.retire(KIND, OBJECT + 2);
+    words[owner.cpu.base + C_RETIRE_OPEN + KIND] = OBJECT;
+    kernel.rcu.repairLists(owner.cpu.id, () => undefined);
+    words[owner.cpu.base + C_RETIRE_LOCK] = 0;
+    for (let i = 0; i < 4; i++) owner.rcu.drain();
+    expect(freed.sort()).toEqual([OBJECT, OBJECT + 2]);
+  });
+
+  test('that were retired beside the lists are freed by whoever has the slot next', () => {
+    const { cpu, words, bytes, another } = bareMachine();
+    const owner = another();
+    const freed: number[] = [];
+    collect(owner.rcu, freed);
+    words[owner.cpu.base + C_RETIRE_LOCK] = cpu.tag;
+    owner.rcu.retire(KIND, OBJECT);
+    words[owner.cpu.base + C_RETIRE_LOCK] = 0;
+    const next = makeKernel(owner.cpu, bytes);
+    collect(next.rcu, freed);
+    for (let i = 0; i < 4; i++) next.rcu.drain();
+    expect(freed).toEqual([OBJECT]);
   });
 });

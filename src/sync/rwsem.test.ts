@@ -153,4 +153,36 @@ describe('the semaphore', () => {
     expect(() => readLock(cpu, SEM + 8)).toThrow(/reads a second semaphore/);
     readUnlock(cpu, SEM);
   });
+
+  test('that comes free just when a writer gives up is the reader’s who sleeps behind it', () => {
+    const { cpu, another, words } = bareMachine();
+    const [writer, sleeper] = [another().cpu, another().cpu];
+    writeLock(cpu, SEM);
+    waiter(words, sleeper.id, READ, 5);
+    let isTold = false;
+    Object.defineProperty(writer, 'stallLimit', {
+      get() {
+        if (!isTold) writeUnlock(cpu, SEM);
+        isTold = true;
+        return -1;
+      },
+    });
+    try {
+      writeLock(writer, SEM);
+      writeUnlock(writer, SEM);
+    } catch (error) {
+      expect(String(error)).toContain('ETIMEDOUT');
+    }
+    expect([isTold, readHeld(sleeper, SEM)]).toEqual([true, true]);
+  });
+
+  test('that a dead reader let go of, and did not hand on, is the sleeper’s with the reaping', () => {
+    const { cpu, another, words } = bareMachine();
+    const [dead, sleeper] = [another().cpu, another().cpu];
+    readLock(dead, SEM);
+    waiter(words, sleeper.id, READ, 5);
+    words[dead.base + C_RW_HOLD] = 0;
+    expect(rwsemReap(cpu, SEM, dead.id)).toBe(false);
+    expect(readHeld(sleeper, SEM)).toBe(true);
+  });
 });

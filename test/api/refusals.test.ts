@@ -1,0 +1,76 @@
+/** Mistakes that would go on unnoticed: memory that is a copy, or two machines’; a backing that answers later. */
+import { describe, expect, test } from 'vitest';
+import {
+  attachMachine,
+  attachSpace,
+  createMachine,
+  MAP_ANONYMOUS,
+  MAP_PRIVATE,
+  MiB,
+  PROT_READ,
+  PROT_WRITE,
+  registerBacking,
+  WouldBlock,
+} from '../../src/index.ts';
+
+const P = 4096;
+
+describe('a machine that is not shared', () => {
+  test('cannot be had by a copy of its handle', () => {
+    const machine = createMachine({ memory: MiB, shared: false });
+    const space = machine.createSpace();
+    const at = space.mmap({ length: P, prot: PROT_READ | PROT_WRITE, flags: MAP_PRIVATE | MAP_ANONYMOUS });
+    space.store8(at, 7);
+    const copies = { machine: structuredClone(machine.handle), space: structuredClone(space.handle) };
+    expect(attachMachine(machine.handle)).toBe(machine);
+    machine.close();
+    expect(() => attachMachine(copies.machine)).toThrow(/EINVAL: the machine is not shared/);
+    expect(() => attachSpace(copies.space)).toThrow(/EINVAL: the machine is not shared/);
+  });
+});
+
+describe('a WebAssembly.Memory', () => {
+  test('has the frames of one machine at a time', () => {
+    const memory = new WebAssembly.Memory({ initial: 16, maximum: 16, shared: true });
+    const first = createMachine({ memory });
+    expect(() => createMachine({ memory })).toThrow(/EBUSY/);
+    first.close();
+    createMachine({ memory }).close();
+  });
+});
+
+describe('a backing', () => {
+  test('whose read is asynchronous is a BusError that says so, and its rejection is nobody’s', async () => {
+    const rejections: unknown[] = [];
+    const note = (why: unknown): void => void rejections.push(why);
+    process.on('unhandledRejection', note);
+    registerBacking('asynchronous', () => ({
+      read: (async () => await Promise.reject(new Error('disk'))) as unknown as () => number,
+      close: () => undefined,
+    }));
+    const machine = createMachine({ memory: MiB });
+    const space = machine.createSpace();
+    const file = machine.createFile('asynchronous', {}, P);
+    const at = space.mmap({ length: P, prot: PROT_READ, flags: MAP_PRIVATE, file });
+    expect(() => space.load8(at)).toThrow(/a promise \(read is synchronous/);
+    await new Promise((done) => setTimeout(done, 10));
+    process.off('unhandledRejection', note);
+    expect(rejections).toEqual([]);
+    machine.close();
+  });
+
+  test('that would block and cannot read asynchronously is what populate names when its time is up', async () => {
+    registerBacking('blocking', () => ({
+      read: () => {
+        throw new WouldBlock('fault', 'the disk');
+      },
+      close: () => undefined,
+    }));
+    const machine = createMachine({ memory: MiB, ioTimeout: 50 });
+    const space = machine.createSpace();
+    const file = machine.createFile('blocking', {}, P);
+    const at = space.mmap({ length: P, prot: PROT_READ, flags: MAP_PRIVATE, file });
+    await expect(space.populate(at, P)).rejects.toThrow(/ETIMEDOUT: nothing could be done for 50 ms.*the disk/);
+    machine.close();
+  });
+});
