@@ -10,7 +10,7 @@ import { byteCount, checkObject, fileSize, show } from './arguments.ts';
 import { type Backing, checkBacking } from './backing/backing.ts';
 import { descriptorText } from './backing/descriptor.ts';
 import type { MappingRef, MmRef } from './base/brands.ts';
-import { calledAs, VmError } from './base/errors.ts';
+import { calledAs, Oops, VmError } from './base/errors.ts';
 import { MAX_CPUS, PAGE_SIZE } from './base/limits.ts';
 import { allocate, type MemoryBuffer, makeControl, makeKernel } from './boot.ts';
 import { type Census, takeCensus } from './census.ts';
@@ -35,6 +35,7 @@ import type { Kernel } from './space/kernel.ts';
 import { attachMm, createMm, forEachMm, leaveMm, usesMm } from './space/mm.ts';
 import { C_THREAD, CPUS_USED, cpuSlot, H_DESIGN, H_SHARED, LAYOUT_VERSION } from './sync/control.layout.ts';
 import { attachCpu, leaveCpu, readCounter } from './sync/cpu.ts';
+import { cutOff } from './sync/spinlock.ts';
 import { type Counters, type HistogramName, sumCounters, sumHistograms } from './trace/counters.ts';
 import { FrameViews } from './views.ts';
 
@@ -180,6 +181,7 @@ export class Machine {
   attachSpace(handle: SpaceHandle): Space {
     const { control, space, serial } = readSpaceHandle(handle);
     this.checkOpen('attachSpace');
+    checkNoCallback(this.kernel, 'attachSpace');
     if (machineKey(new Int32Array(control)) !== this.#key) {
       throw new VmError('EINVAL', 'attachSpace', 'the handle belongs to another machine');
     }
@@ -217,18 +219,23 @@ export class Machine {
   spaceClosed(open: OpenSpace): void {
     const { mm } = open;
     const { rcu, cpu, files } = this.kernel;
+    if (cpu.inCall && cpu.callbacks === 0) cutOff(cpu);
     if (!cpu.poisoned) enterCall(this.kernel, 'close'); // nobody works on with wrong memory
     try {
       if (!cpu.poisoned) {
+        cpu.inCall = true;
         rcu.outside(() => leaveMm(this.kernel, mm, cpu.id));
+        if (this.#spaces.get(mm) === open) this.#spaces.delete(mm); // before a backing's function runs
         // Also what threads that have left could not free while somebody was in a section: their places are taken until then.
         rcu.freeAllRetired();
         files.sweepLocal('closed');
+        cpu.inCall = false;
       }
     } catch (error) {
       callFailed(this.kernel, error);
+      cpu.inCall = false;
       // If this thread has left the space, whoever finishes the call takes it down.
-      if (!(error instanceof VmError) || usesMm(this.kernel, cpu.id, mm)) throw error;
+      if (error instanceof Oops || usesMm(this.kernel, cpu.id, mm)) throw error;
     }
     if (this.#spaces.get(mm) === open) this.#spaces.delete(mm);
     this.leaveIfUnused();

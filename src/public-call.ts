@@ -3,25 +3,33 @@
  * of the cpu when it throws.
  */
 
-import { inNameOf, VmError } from './base/errors.ts';
+import { inNameOf, Oops, VmError } from './base/errors.ts';
 import { finishOthers, leaveUnfinished, recover, standDown } from './reap.ts';
 import type { Kernel } from './space/kernel.ts';
-import { cutShort } from './sync/spinlock.ts';
+import { cutOff, cutShort } from './sync/spinlock.ts';
 
 /** Milliseconds to wait for others while a call that has given up is finished: they hold a lock for a moment, or are gone. */
 const PATIENCE_MS = 100;
 
+/** Who says ENOMEM because memory is short, and not because a range has a hole or a limit is reached. */
+const SHORTAGES: ReadonlySet<string> = new Set(['fault', 'alloc']);
+
 /** Runs a public call. Its errors bear its name, `syscall`. */
 export function publicCall<T>(k: Kernel, syscall: string, work: () => T): T {
+  const { cpu } = k;
   k.rcu.endStale();
+  if (cpu.inCall && cpu.callbacks === 0) cutOff(cpu);
   enterCall(k, syscall);
   for (let again = true; ; again = false) {
+    cpu.inCall = true;
     try {
       const result = work();
       callDone(k);
+      cpu.inCall = false; // stays true where the stack ends in here or in the catch: the next call sees to it
       return result;
     } catch (error) {
       const failure = callFailed(k, error);
+      cpu.inCall = false;
       if (!again || !helpedOthers(k, failure)) throw inNameOf(failure, syscall);
     }
   }
@@ -33,7 +41,8 @@ export function publicCall<T>(k: Kernel, syscall: string, work: () => T): T {
  */
 export function helpedOthers(k: Kernel, failure: unknown): boolean {
   const { cpu } = k;
-  const wants = failure instanceof VmError && (failure.code === 'ETIMEDOUT' || failure.code === 'ENOMEM');
+  if (!(failure instanceof VmError)) return false;
+  const wants = failure.code === 'ETIMEDOUT' || (failure.code === 'ENOMEM' && SHORTAGES.has(failure.syscall));
   if (!wants || cpu.gaveUp !== undefined || cpu.callbacks > 0 || cpu.poisoned) return false;
   try {
     return k.rcu.outside(() => finishOthers(k, PATIENCE_MS));
@@ -55,6 +64,7 @@ export function enterCall(k: Kernel, syscall: string): void {
   k.cpu.checkAlive();
   k.cpu.checkIdentity();
   checkNoCallback(k, syscall);
+  if (k.cpu.inFault) cutOff(k.cpu);
   if (k.cpu.gaveUp !== undefined) finishLastCall(k, syscall);
 }
 
@@ -80,7 +90,7 @@ export function callFailed(k: Kernel, error: unknown): unknown {
 /** What ended an attempt to finish something: it is tried again later, unless a rule is broken. */
 function notFinished(k: Kernel, failure: unknown): false {
   k.cpu.noteOops(failure);
-  if (!(failure instanceof VmError)) throw failure;
+  if (failure instanceof Oops) throw failure;
   return false;
 }
 

@@ -8,7 +8,7 @@
  * cpu that is at it. If that one dies or gives up as well, whoever takes over its work takes over this too (`collect`).
  */
 import { cas, load, now, store } from '#atomics';
-import { VmError } from './base/errors.ts';
+import { Oops, VmError } from './base/errors.ts';
 import { MAX_CPUS, VPN_LIMIT } from './base/limits.ts';
 import { abandonedTag } from './memory/ownership.ts';
 import { bumpGeneration } from './paging/generation.ts';
@@ -115,7 +115,8 @@ export function recover(k: Kernel, patience: number): readonly number[] {
   const buried: number[] = [];
   for (const since = now(); ; ) {
     const state = load(words, cpu.base + C_STATE);
-    if (state === CPU_ATTACHED && cpu.gaveUp !== undefined && !cpu.offered)
+    const isMine = state === CPU_ATTACHED || state === inHands(CPU_GAVE_UP, cpu.tag);
+    if (isMine && cpu.gaveUp !== undefined && !cpu.offered)
       standDown(k); // it was no public call that gave up
     else if (state === CPU_ATTACHED) {
       if (cpu.gaveUp !== undefined) startAnew(k);
@@ -192,9 +193,10 @@ function finishAll(k: Kernel, patience: number): readonly number[] {
     }
     return buried;
   } catch (error) {
-    if (!(error instanceof VmError)) throw error;
+    if (error instanceof Oops) throw error;
     // It may have been in the middle of another one's operation: what it holds for that is released when that is done.
     cpu.gaveUp ??= { error };
+    cpu.offered = false; // if the stack ends in the next line, recovery begins with it
     standDown(k);
     throw error;
   } finally {

@@ -77,11 +77,15 @@ export class Translator {
   }
 
   private _fault(vpn: Vpn, write: boolean, address: number, access: string): void {
+    const { cpu } = this.k;
     enterCall(this.k, access);
+    cpu.inFault = true;
     try {
       this._faulter.fault(vpn, write, address, access);
+      cpu.inFault = false;
     } catch (error) {
       const failure = callFailed(this.k, error);
+      cpu.inFault = false;
       if (helpedOthers(this.k, failure)) return; // the caller looks again
       throw seenFrom(failure, access, address);
     }

@@ -73,6 +73,9 @@ export class Cpu {
   gaveUp: { readonly error: unknown } | undefined = undefined;
   /** Whether others may be finishing what that call has left: see reap.ts. */
   offered = false;
+  /** Whether a public call, or a fault, is under way: if it is when the next one begins, the engine has ended it (see `cutOff`). */
+  inCall = false;
+  inFault = false;
   /** Backings' functions that are running in this thread just now. */
   callbacks = 0;
 

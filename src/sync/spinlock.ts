@@ -86,6 +86,17 @@ export function cutShort(cpu: Cpu, error: unknown): unknown {
   return error;
 }
 
+/**
+ * The call before this one is over, and its own `catch` had no stack left to say so: it has given up. Requires: no backing's function is
+ * running.
+ */
+export function cutOff(cpu: Cpu): void {
+  cpu.inCall = false;
+  cpu.inFault = false;
+  cpu.gaveUp ??= { error: new VmError('ETIMEDOUT', 'call', 'the engine has ended it') };
+  cpu.heldDepth = GIVEN_UP;
+}
+
 /** Throws again what the call has given up with, if it has. */
 export function checkGaveUp(cpu: Cpu): void {
   if (cpu.gaveUp !== undefined) throw cpu.gaveUp.error;

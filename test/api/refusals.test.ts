@@ -73,4 +73,27 @@ describe('a backing', () => {
     await expect(space.populate(at, P)).rejects.toThrow(/ETIMEDOUT: nothing could be done for 50 ms.*the disk/);
     machine.close();
   });
+
+  test('cannot take up the space whose last handle is just being closed', () => {
+    let tried: unknown;
+    registerBacking('attaching', () => ({
+      read: (_position, targets) => targets.length * P,
+      close: () => {
+        try {
+          tried = machine.attachSpace(handle);
+        } catch (error) {
+          tried = String(error);
+        }
+      },
+    }));
+    const machine = createMachine({ memory: MiB });
+    const space = machine.createSpace();
+    const { handle } = space;
+    const file = machine.createFile('attaching', {}, P);
+    space.load8(space.mmap({ length: P, prot: PROT_READ, flags: MAP_PRIVATE, file }));
+    file.close();
+    space.close();
+    expect(tried).toContain('EDEADLK');
+    machine.close();
+  });
 });
