@@ -9,6 +9,8 @@ interface Started {
   readonly worker: { terminate(): void; onmessage: ((event: { data: unknown }) => void) | null };
   readonly at: number;
   readonly identity: Library.CpuIdentity;
+  /** What it says last, if it is told to scan: pages that were wrong, or an error. */
+  readonly end: Promise<{ wrong: number | string }>;
   steps(): number;
 }
 
@@ -90,13 +92,10 @@ describe.skipIf(BROWSER === undefined)('in headless Chromium', () => {
         await start(space, 'scan', { file: file.handle, blob }),
         await start(space, 'scan', { file: file.handle, blob }),
       ];
-      const ends = workers.map(
-        ({ worker }) =>
-          new Promise((done) => (worker.onmessage = ({ data }) => done((data as { wrong: number }).wrong))),
-      );
+      const ends = workers.map(({ end }) => end);
       let settled = 0;
       for (let first = 0; first < pages; first += 64) settled += await space.populate(at + first * 4096, 64 * 4096);
-      const wrong = await Promise.all(ends);
+      const wrong = (await Promise.all(ends)).map((end) => end.wrong);
       await space.populate(at, 4096);
       const first = space.load32(at);
       machine.close();

@@ -17,11 +17,16 @@ async function start(space, life, more = {}) {
   const steps = new SharedArrayBuffer(4);
   const words = new Int32Array(steps);
   worker.postMessage({ space: space.handle, life, steps, ...more });
+  let ended;
+  const end = new Promise((done) => {
+    ended = done;
+  });
+  // It may have ended before its caller looks: what it says last is kept.
   const said = await new Promise((done, failed) => {
-    worker.onmessage = ({ data }) => done(data);
+    worker.onmessage = ({ data }) => ('identity' in data ? done : ended)(data);
     worker.onerror = (event) => failed(new Error(event.message));
   });
-  return { ...said, worker, steps: () => Atomics.load(words, 0) };
+  return { ...said, worker, end, steps: () => Atomics.load(words, 0) };
 }
 
 /** Each page of it begins with its number, from 1 on. */

@@ -12,10 +12,14 @@ self.onmessage = async ({ data: { space: handle, life, file, blob, steps } }) =>
     const data = space.mmap({ length: mapped.size, prot: vm.PROT_READ, flags: vm.MAP_PRIVATE, file: mapped });
     self.postMessage({ at, identity: machine.identity });
     let wrong = 0;
-    for (let round = 0; round < 3; round++) {
-      space.run((memory) => {
-        for (let i = 0; i < mapped.size; i += 4096) if (memory.load32(data + i) !== i / 4096 + 1) wrong++;
-      });
+    try {
+      for (let round = 0; round < 3; round++) {
+        space.run((memory) => {
+          for (let i = 0; i < mapped.size; i += 4096) if (memory.load32(data + i) !== i / 4096 + 1) wrong++;
+        });
+      }
+    } catch (error) {
+      wrong = String(error);
     }
     machine.close();
     self.postMessage({ wrong });
