@@ -1,7 +1,7 @@
 /**
  * What `space.run` hands to its function: loads and stores of many types, little-endian, at any alignment. Each begins with the
- * hit path: one conversion to an integer (`low`: the low 32 bits, which hold slot and offset), one compare of the tag (which also refuses unaligned and odd addresses), one plain poll of the generation, the
- * access. No Atomics, no allocation. The poll may be plain: a thread that learned of a change through any synchronising
+ * hit path: one conversion to an integer (`low`: the low 32 bits, which hold slot and offset), one compare of the tag (which also
+ * refuses unaligned and odd addresses), one plain poll of the generation, the access. No Atomics, no allocation. The poll may be plain: a thread that learned of a change through any synchronising
  * operation is ordered after it; one that did not is racing, and its memory is safe by its epoch alone.
  *
  * Valid only inside `run`; it is the same object every time.

@@ -29,13 +29,12 @@ import { type CpuIdentity, type LifeLock, lifeLocks, takeLifeLock, tellsOfExit }
 import { type FileHandle, MappedFile } from './mapped-file.ts';
 import { OpenSpace } from './open-space.ts';
 import { MM_SERIAL } from './paging/mm.layout.ts';
-import { callFailed, checkNoCallback, enterCall, lastCall, publicCall } from './public-call.ts';
+import { callFailed, checkNoCallback, lastCall, publicCall, settleLast } from './public-call.ts';
 import { finishOthers, reapCpu, reapThread } from './reap.ts';
 import type { Kernel } from './space/kernel.ts';
 import { attachMm, createMm, forEachMm, leaveMm, usesMm } from './space/mm.ts';
 import { C_THREAD, CPUS_USED, cpuSlot, H_DESIGN, H_SHARED, LAYOUT_VERSION } from './sync/control.layout.ts';
 import { attachCpu, leaveCpu, readCounter } from './sync/cpu.ts';
-import { cutOff } from './sync/spinlock.ts';
 import { type Counters, type HistogramName, sumCounters, sumHistograms } from './trace/counters.ts';
 import { FrameViews } from './views.ts';
 
@@ -219,21 +218,16 @@ export class Machine {
   spaceClosed(open: OpenSpace): void {
     const { mm } = open;
     const { rcu, cpu, files } = this.kernel;
-    if (cpu.inCall && cpu.callbacks === 0) cutOff(cpu);
-    if (!cpu.poisoned) enterCall(this.kernel, 'close'); // nobody works on with wrong memory
+    const leave = (): void => {
+      if (usesMm(this.kernel, cpu.id, mm)) rcu.outside(() => leaveMm(this.kernel, mm, cpu.id));
+      if (this.#spaces.get(mm) === open) this.#spaces.delete(mm); // before a backing's function runs
+      // Also what threads that have left could not free while somebody was in a section: their places are taken until then.
+      rcu.freeAllRetired();
+      files.sweepLocal('closed');
+    };
     try {
-      if (!cpu.poisoned) {
-        cpu.inCall = true;
-        rcu.outside(() => leaveMm(this.kernel, mm, cpu.id));
-        if (this.#spaces.get(mm) === open) this.#spaces.delete(mm); // before a backing's function runs
-        // Also what threads that have left could not free while somebody was in a section: their places are taken until then.
-        rcu.freeAllRetired();
-        files.sweepLocal('closed');
-        cpu.inCall = false;
-      }
+      if (!cpu.poisoned) publicCall(this.kernel, 'close', leave); // nobody works on with wrong memory
     } catch (error) {
-      callFailed(this.kernel, error);
-      cpu.inCall = false;
       // If this thread has left the space, whoever finishes the call takes it down.
       if (error instanceof Oops || usesMm(this.kernel, cpu.id, mm)) throw error;
     }
@@ -356,6 +350,7 @@ export class Machine {
   #reaping(reap: () => number): number {
     const { kernel } = this;
     checkNoCallback(kernel, 'reap');
+    settleLast(kernel);
     try {
       return kernel.rcu.outside(reap);
     } catch (error) {

@@ -17,8 +17,7 @@ const SHORTAGES: ReadonlySet<string> = new Set(['fault', 'alloc']);
 /** Runs a public call. Its errors bear its name, `syscall`. */
 export function publicCall<T>(k: Kernel, syscall: string, work: () => T): T {
   const { cpu } = k;
-  k.rcu.endStale();
-  if (cpu.inCall && cpu.callbacks === 0) cutOff(cpu);
+  settleLast(k);
   enterCall(k, syscall);
   for (let again = true; ; again = false) {
     cpu.inCall = true;
@@ -33,6 +32,13 @@ export function publicCall<T>(k: Kernel, syscall: string, work: () => T): T {
       if (!again || !helpedOthers(k, failure)) throw inNameOf(failure, syscall);
     }
   }
+}
+
+/** What the last call has left if the engine ended it with no stack left to say so: a section, and what it had in its hands. */
+export function settleLast(k: Kernel): void {
+  const { cpu } = k;
+  k.rcu.endStale();
+  if (cpu.callbacks === 0 && (cpu.inCall || cpu.inFault)) cutOff(cpu);
 }
 
 /**
@@ -97,6 +103,7 @@ function notFinished(k: Kernel, failure: unknown): false {
 /** The thread leaves the machine whatever `work`, the last it does there, comes to: what it cannot do is left to whoever reaps. */
 export function lastCall(k: Kernel, work: () => void): void {
   if (!k.cpu.hasItsSlot) return; // it was reaped as a dead one
+  settleLast(k);
   for (let again = true; ; again = false) {
     try {
       if (k.cpu.gaveUp !== undefined) finishLastCall(k, 'close');

@@ -68,9 +68,9 @@ export function reapThread(k: Kernel, thread: number, patience?: number): number
 }
 
 /**
- * The thread of cpu `id` is gone, as the host has confirmed; with `serial`, the thread of that serial. False if the cpu is not in use, or somebody else is reaping it. Throws
- * ETIMEDOUT when another dead thread's lock is in the way, ENOMEM: this cpu has then given up, and goes on with its next call;
- * nobody needs to ask again. Requires: outside sections, nothing held.
+ * The thread of cpu `id` is gone, as the host has confirmed; with `serial`, the thread of that serial. False if the cpu is not in use,
+ * or somebody else is reaping it. Throws ETIMEDOUT when another dead thread's lock is in the way, ENOMEM: this cpu has then given up,
+ * and goes on with its next call; nobody needs to ask again. Requires: outside sections, nothing held.
  */
 export function reapCpu(k: Kernel, id: number, how: Reaping = {}): boolean {
   if (id >= MAX_CPUS) throw new VmError('EINVAL', 'reap', `there is no cpu ${id}`);
@@ -92,8 +92,8 @@ function claimDead(k: Kernel, id: number, serial: number | undefined): 'mine' | 
     const tag = state >> 8 === id + 1 ? 0 : state >> 8;
     if (kind === CPU_DEAD && tag !== 0) return tag === k.cpu.tag ? 'mine' : 'others';
     if (serial !== undefined && load(k.words, cpuSlot(id) + C_SERIAL) !== serial) return 'none';
-    const cutShort = kind === CPU_ATTACHING && serial === undefined; // between two owners; above the state stands a thread
-    if (cutShort && cas(k.words, at, state, inHands(CPU_DEAD, k.cpu.tag)) === state) return 'mine';
+    const between = kind === CPU_ATTACHING && serial === undefined; // two owners; above the state stands a thread
+    if (between && cas(k.words, at, state, inHands(CPU_DEAD, k.cpu.tag)) === state) return 'mine';
     if (kind !== CPU_ATTACHED && kind !== CPU_DEAD && kind !== CPU_GAVE_UP) return 'none';
     // Somebody who is finishing its call for it finds out in the end that it is dead, and begins anew.
     const wanted = kind === CPU_GAVE_UP && tag !== 0 ? inHands(CPU_DEAD, tag) : inHands(CPU_DEAD, k.cpu.tag);
@@ -230,8 +230,8 @@ function takeFrom(k: Kernel, id: number, tag: number): boolean {
 }
 
 /**
- * The order matters. The sections of the dead end first (grace periods may be needed), and their waits; locks next, each after what it protects was
- * made to agree with itself again; then what of their edits is in a tree is told from what is not, before the interrupted
+ * The order matters. The sections of the dead end first (grace periods may be needed), and their waits; locks next, each after what
+ * it protects was made to agree with itself again; then what of their edits is in a tree is told from what is not, before the interrupted
  * operations are done again under their mmap_locks; what is left in their hands goes back last.
  */
 function finish(k: Kernel, left: readonly number[]): readonly number[] {

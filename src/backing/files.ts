@@ -170,7 +170,10 @@ export class Files {
     spinUnlock(this._cpu, mapping + F_LOCK);
   }
 
-  /** Gives it back, if `note` says so. The last reference takes the pages with it (I7), and waits for those that somebody has locked for a moment. */
+  /**
+   * Gives it back, if `note` says so. The last reference takes the pages with it (I7), and waits for those that somebody has locked
+   * for a moment.
+   */
   put(mapping: MappingRef, note: number): void {
     const { words } = this._cpu;
     if (peek(words, note) === 0) return;

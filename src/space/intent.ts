@@ -1,6 +1,7 @@
 /**
  * Intents: before its first store a layout operation writes into its cpu's slot what it is about to do. If its thread dies, whoever
- * reaps the cpu does it again, from the start: every step is idempotent. Requires: mmap_lock for writing, but for EXIT, which is written before the last user waits for it.
+ * reaps the cpu does it again, from the start: every step is idempotent. Requires: mmap_lock for writing, but for EXIT, which is
+ * written before the last user waits for it.
  *
  * ```
  *  +0 kind   +1 mm   +2 prot, or the space's serial (exit)   +3 new VMA   +4 start (Float64)   +6 end (Float64)

@@ -151,7 +151,10 @@ export const CPU_LEFT = 3;
  * itself or by whoever reaps.
  */
 export const CPU_GAVE_UP = 4;
-/** A thread is about to have the slot, or to leave it. Above the state stands the host's number of it: if it dies here nothing else names it. */
+/**
+ * A thread is about to have the slot, or to leave it. Above the state stands the host's number of it: if it dies here nothing else
+ * names it.
+ */
 export const CPU_ATTACHING = 5;
 
 export const LOCKDEP: number = CPUS + 64 * CPU_WORDS;

@@ -190,7 +190,8 @@ export function detachCpu(words: Int32Array, id: number): void {
 
 function hasRetired(words: Int32Array, base: number): boolean {
   for (let kind = 0; kind < RETIRE_KINDS; kind++) if (load(words, base + C_RETIRE_LATE + kind) !== 0) return true;
-  return load(words, base + C_RETIRE_OPEN_COUNT) + load(words, base + C_RETIRE_WAIT_COUNT) > 0; // in this order: see Rcu._adoptLate, _closeOpen
+  // In this order: see Rcu._adoptLate, _closeOpen.
+  return load(words, base + C_RETIRE_OPEN_COUNT) + load(words, base + C_RETIRE_WAIT_COUNT) > 0;
 }
 
 /**

@@ -154,26 +154,49 @@ describe('the semaphore', () => {
     readUnlock(cpu, SEM);
   });
 
-  test('that comes free just when a writer gives up is the reader’s who sleeps behind it', () => {
+  test('that comes free just when a writer leaves the queue is the reader’s who sleeps behind it', () => {
     const { cpu, another, words } = bareMachine();
     const [writer, sleeper] = [another().cpu, another().cpu];
+    const { tag } = writer;
     writeLock(cpu, SEM);
     waiter(words, sleeper.id, READ, 5);
-    let isTold = false;
+    let isLate = false;
+    let isFree = false;
     Object.defineProperty(writer, 'stallLimit', {
       get() {
-        if (!isTold) writeUnlock(cpu, SEM);
-        isTold = true;
+        isLate = true;
         return -1;
       },
     });
-    try {
-      writeLock(writer, SEM);
-      writeUnlock(writer, SEM);
-    } catch (error) {
-      expect(String(error)).toContain('ETIMEDOUT');
-    }
-    expect([isTold, readHeld(sleeper, SEM)]).toEqual([true, true]);
+    Object.defineProperty(writer, 'tag', {
+      get() {
+        // The writer has looked for the last time, and is about to take the lock over the queue.
+        if (isLate && !isFree && writer.heldDepth === 1) {
+          isFree = true;
+          writeUnlock(cpu, SEM);
+        }
+        return tag;
+      },
+    });
+    expect(() => writeLock(writer, SEM)).toThrow(/ETIMEDOUT/);
+    expect([isFree, readHeld(sleeper, SEM)]).toEqual([true, true]);
+  });
+
+  test('that comes free just when a writer’s time is up is the writer’s', () => {
+    const { cpu, another } = bareMachine();
+    const writer = another().cpu;
+    writeLock(cpu, SEM);
+    let isFree = false;
+    Object.defineProperty(writer, 'stallLimit', {
+      get() {
+        if (!isFree) writeUnlock(cpu, SEM);
+        isFree = true;
+        return -1;
+      },
+    });
+    writeLock(writer, SEM);
+    expect([isFree, writeHeld(writer, SEM)]).toEqual([true, true]);
+    writeUnlock(writer, SEM);
   });
 
   test('that a dead reader let go of, and did not hand on, is the sleeper’s with the reaping', () => {

@@ -7,7 +7,8 @@
  * **Giving up.** A wait that lasts for the machine's stall limit ends in ETIMEDOUT. Whoever gives up may be in the middle of anything,
  * with other locks held, and no step could be undone without locks that it cannot have. So a call that gives up *dies in its
  * place*: until it has unwound, this cpu takes and releases no lock (`finally` blocks run, and do nothing). Then the cpu is
- * recovered by the code that reaps dead threads (reap.ts, by way of public-call.ts), which needs no more than what every step leaves behind anyway.
+ * recovered by the code that reaps dead threads (reap.ts, by way of public-call.ts), which needs no more than what every step leaves
+ * behind anyway.
  */
 import { cas, exchange, load, notify, now, pause, peek, poke, wait } from '#atomics';
 import { DEV } from '#dev';
