@@ -9,7 +9,7 @@ import { C_STATE, CPU_ATTACHED, cpuSlot, LINE, SLAB_LINES } from '../../src/sync
 import { OWNER_MASK } from '../../src/sync/lock-classes.ts';
 import { conservation } from '../stress/audit.ts';
 import { ANON, anotherCpu, P, RW } from '../stress/kill/world.ts';
-import { interleave, killOnce, makeCast, outcome } from './cast.ts';
+import { interleave, killOnce, makeCast, outcome, type Step } from './cast.ts';
 
 const [FIRST, SECOND, THIRD] = [0x1000_0000, 0x2000_0000, 0x3000_0000];
 const FILE_FLAGS = MAP_PRIVATE | MAP_FIXED_NOREPLACE;
@@ -52,27 +52,45 @@ export function intentOfItsOwn(kind: 'munmap' | 'fixed' | 'close'): unknown {
   return { outcomes, reaped, left, stale, below: lowSpace.maps().length, spaces: low.census().spaces };
 }
 
-/** E's call gives up beside two others that a slow thread is finishing; it must not keep what it has taken up of theirs. */
-export function takesNothingAlong(): unknown {
-  const { machine: slow, spaces } = makeCast(1);
+/** A space with a file at each of three addresses, its page 1 in memory; further cpus that have attached to it, in this order. */
+function sharedFile(cpus: number, frames?: number) {
+  const { machine: slow, spaces } = makeCast(1, frames);
   const space = spaces[0] as Space;
   const file = slow.createFile('pattern', {}, 4 * P);
   for (const addr of [FIRST, SECOND, THIRD]) space.mmap({ addr, length: 4 * P, prot: RW, flags: FILE_FLAGS, file });
   space.load8(FIRST + P);
-  const [a, e, dead] = [anotherCpu(slow), anotherCpu(slow), anotherCpu(slow)] as [Machine, Machine, Machine];
-  const [ofA, ofE, ofDead] = [a, e, dead].map((machine) => machine.attachSpace(space.handle)) as [Space, Space, Space];
+  const lock = slow.kernel.cache.find(file.id as never, 1) + P_RMAP_LOCK;
+  const machines = Array.from({ length: cpus }, () => anotherCpu(slow));
+  const attached = machines.map((machine) => machine.attachSpace(space.handle));
+  return { slow, space, file, lock, machines, attached };
+}
+
+/** A cpu that has page 1 mapped dies with the page's reverse-map lock, while it takes the page out of its space. */
+function dieWithPage(dead: Machine, ofDead: Space, lock: number): void {
   ofDead.load8(THIRD + P);
+  killOnce(
+    () => isHeld(dead, lock, dead),
+    () => ofDead.munmap(THIRD, 4 * P),
+  );
+}
+
+/** Stops a call of `machine` each time it takes the lock. */
+const takes = (machine: Machine, lock: number): Step['before'] => {
+  return (kind, array, index) => kind === 'exchange' && array === machine.kernel.words && index === lock;
+};
+
+/** E's call gives up beside two others that a slow thread is finishing; it must not keep what it has taken up of theirs. */
+export function takesNothingAlong(): unknown {
+  const { slow, space, file, lock, machines, attached } = sharedFile(3);
+  const [a, e, dead] = machines as [Machine, Machine, Machine];
+  const [ofA, ofE, ofDead] = attached as [Space, Space, Space];
   const own = e.createSpace();
   own.mmap({ addr: FIRST, length: 4 * P, prot: RW, flags: FILE_FLAGS, file: e.attachFile(file.handle) });
   own.load8(FIRST + P);
-  const lock = slow.kernel.cache.find(file.id as never, 1) + P_RMAP_LOCK;
-  killOnce(
-    () => isHeld(slow, lock, dead),
-    () => ofDead.munmap(THIRD, 4 * P),
-  );
+  dieWithPage(dead, ofDead, lock);
   const outcomes = [outcome(() => ofA.load8(SECOND + P))];
   interleave(() => slow.reapNow(dead.cpu), {
-    before: (kind, array, index) => kind === 'exchange' && array === slow.kernel.words && index === lock,
+    before: takes(slow, lock),
     meanwhile() {
       outcomes.push(outcome(() => own.munmap(FIRST, 4 * P)));
       outcomes.push(outcome(() => ofA.load8(SECOND + P)));
@@ -88,24 +106,16 @@ export function takesNothingAlong(): unknown {
 
 /** A thread reaps while its own last call is in others' hands: nobody is asked again, and the dead one goes all the same. */
 export function reapsInOthersHands(): unknown {
-  const { machine: slow, spaces } = makeCast(1);
-  const space = spaces[0] as Space;
-  const file = slow.createFile('pattern', {}, 4 * P);
-  for (const addr of [FIRST, SECOND, THIRD]) space.mmap({ addr, length: 4 * P, prot: RW, flags: FILE_FLAGS, file });
-  space.load8(FIRST + P);
-  const [a, dead, peaceful] = [anotherCpu(slow), anotherCpu(slow), anotherCpu(slow)] as [Machine, Machine, Machine];
-  const [ofA, ofDead] = [a, dead].map((machine) => machine.attachSpace(space.handle)) as [Space, Space];
+  const { slow, lock, machines, attached } = sharedFile(2);
+  const [a, dead] = machines as [Machine, Machine];
+  const [ofA, ofDead] = attached as [Space, Space];
+  const peaceful = anotherCpu(slow);
   const own = peaceful.createSpace();
   own.store8(own.mmap({ length: P, prot: RW, flags: ANON }), 1);
-  ofDead.load8(THIRD + P);
-  const lock = slow.kernel.cache.find(file.id as never, 1) + P_RMAP_LOCK;
-  killOnce(
-    () => isHeld(slow, lock, dead),
-    () => ofDead.munmap(THIRD, 4 * P),
-  );
+  dieWithPage(dead, ofDead, lock);
   const outcomes = [outcome(() => ofA.load8(SECOND + P))];
   interleave(() => slow.reapNow(dead.cpu), {
-    before: (kind, array, index) => kind === 'exchange' && array === slow.kernel.words && index === lock,
+    before: takes(slow, lock),
     meanwhile() {
       outcomes.push(outcome(() => a.reap(peaceful.identity, { confirmed: true })));
     },
@@ -116,24 +126,54 @@ export function reapsInOthersHands(): unknown {
 
 /** An idle thread's last call has given up and has mmap_lock: whoever wants the lock finishes the call. */
 export function idleThreadKeepsLock(): unknown {
-  const { machine: slow, spaces } = makeCast(1);
-  const space = spaces[0] as Space;
-  const file = slow.createFile('pattern', {}, 4 * P);
-  for (const addr of [FIRST, SECOND]) space.mmap({ addr, length: 4 * P, prot: RW, flags: FILE_FLAGS, file });
-  space.load8(FIRST + P);
-  const idle = anotherCpu(slow);
-  const ofIdle = idle.attachSpace(space.handle);
-  const other = anotherCpu(slow).attachSpace(space.handle);
-  const lock = slow.kernel.cache.find(file.id as never, 1) + P_RMAP_LOCK;
+  const { slow, space, lock, machines, attached } = sharedFile(2);
+  const [idle] = machines as [Machine, Machine];
+  const [ofIdle, other] = attached as [Space, Space];
   const outcomes: string[] = [];
   interleave(() => space.load8(SECOND + P), {
-    before: (kind, array, index) => kind === 'exchange' && array === slow.kernel.words && index === lock,
+    before: takes(slow, lock),
     meanwhile() {
       outcomes.push(outcome(() => ofIdle.munmap(FIRST, 4 * P)));
     },
   });
   outcomes.push(outcome(() => other.mmap({ length: P, prot: RW, flags: ANON })));
   return { outcomes, left: isAttached(idle) ? 0 : 1, mapped: space.maps().some(({ start }) => start === FIRST) };
+}
+
+/** An idle thread's last call has given up with the memory that it was to free: whoever is short of memory finishes the call. */
+export function idleThreadKeepsMemory(): unknown {
+  const [frames, kept] = [64, 40];
+  const { slow, space, lock, machines, attached } = sharedFile(2, frames);
+  const [idle, other] = machines as [Machine, Machine];
+  const [ofIdle] = attached as [Space];
+  const anonymous = FIRST + 4 * P;
+  ofIdle.mmap({ addr: anonymous, length: kept * P, prot: RW, flags: ANON | MAP_FIXED_NOREPLACE });
+  for (let page = 0; page < kept; page++) ofIdle.store8(anonymous + page * P, 1);
+  const outcomes: string[] = [];
+  interleave(() => space.load8(SECOND + P), {
+    before: takes(slow, lock),
+    meanwhile() {
+      outcomes.push(outcome(() => ofIdle.munmap(FIRST, (4 + kept) * P)));
+    },
+  });
+  const free = frames - other.census().frames.live;
+  const theirs = other.createSpace();
+  const at = theirs.mmap({ length: kept * P, prot: RW, flags: ANON });
+  for (let page = 0; page < kept; page++) outcomes.push(outcome(() => theirs.store8(at + page * P, 1)));
+  return { outcomes: [...new Set(outcomes)], wasShort: free < kept, left: isAttached(idle) ? 0 : 1 };
+}
+
+/** A range with a hole is no shortage: a call that fails for it is not held up by what others have left. */
+export function holeIsNoShortage(): unknown {
+  const { slow, space, lock, machines, attached } = sharedFile(1);
+  dieWithPage(machines[0] as Machine, attached[0] as Space, lock);
+  const caller = anotherCpu(slow);
+  const own = caller.createSpace();
+  own.mmap({ addr: FIRST, length: P, prot: RW, flags: ANON | MAP_FIXED_NOREPLACE });
+  const idle = anotherCpu(slow);
+  const outcomes = [outcome(() => idle.attachSpace(space.handle).load8(SECOND + P))];
+  outcomes.push(outcome(() => own.mprotect(FIRST, 2 * P, 1)));
+  return { outcomes, gaveUp: caller.kernel.cpu.gaveUp !== undefined, attached: isAttached(caller) };
 }
 
 /** `createSpace` gives up with the new space in hand: nobody has a handle on it, and it goes with the recovery. */

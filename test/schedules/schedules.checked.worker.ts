@@ -19,7 +19,9 @@ import {
 import {
   createGivesUp,
   fileClosedOnce,
+  holeIsNoShortage,
   idleThreadKeepsLock,
+  idleThreadKeepsMemory,
   intentOfItsOwn,
   reapsInOthersHands,
   takesNothingAlong,
@@ -35,7 +37,9 @@ import {
 const SCHEDULES = {
   createGivesUp,
   fileClosedOnce,
+  holeIsNoShortage,
   idleThreadKeepsLock,
+  idleThreadKeepsMemory,
   intentOfMunmap: () => intentOfItsOwn('munmap'),
   intentOfFixed: () => intentOfItsOwn('fixed'),
   intentOfClose: () => intentOfItsOwn('close'),

@@ -164,6 +164,13 @@ describe('whoever finishes calls that have given up', () => {
 
   test('may be anybody who wants what an idle thread has kept', async () => {
     expect(await play('idleThreadKeepsLock')).toMatchObject({ left: 0, mapped: false });
+    const { outcomes, ...rest } = (await play('idleThreadKeepsMemory')) as { outcomes: string[] };
+    expect([outcomes, rest]).toEqual([['ETIMEDOUT', 'done'], { wasShort: true, left: 0 }]);
+  });
+
+  test('is nobody whose call fails for another reason', async () => {
+    const outcomes = ['ETIMEDOUT', 'ENOMEM'];
+    expect(await play('holeIsNoShortage')).toEqual({ outcomes, gaveUp: false, attached: true });
   });
 
   test('takes a space down that was never handed out', async () => {
