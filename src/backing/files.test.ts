@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { type BareMachine, bareMachine } from '../../test/kernel.ts';
 import type { MappingRef, PageRef } from '../base/brands.ts';
 import { Oops, VmError } from '../base/errors.ts';
-import { P_LOCK } from '../memory/page.layout.ts';
+import { P_LOCK, P_MAPPING } from '../memory/page.layout.ts';
 import { C_PAGE_LOCKS, PAGE_LOCK_SLOTS } from '../sync/control.layout.ts';
 import type { Backing } from './backing.ts';
 import { descriptorText } from './descriptor.ts';
@@ -145,6 +145,19 @@ describe('a fetch', () => {
       drop();
       expect(locked(all)).toEqual([]);
       for (let index = 0; index < FILE_PAGES; index++) fetchAndLetGo(all, index);
+    }
+  });
+});
+
+describe('a file that is closed for the last time', () => {
+  test('takes each of its pages with it, however the fast look-up fares: the next file has its number', () => {
+    const all = bench();
+    const { kernel, cpu, words, file } = all;
+    for (const index of [0, 5, 6]) fetchAndLetGo(all, index);
+    kernel.cache.lookup = () => 0 as PageRef; // a page that is being moved is not found without the bucket's lock
+    kernel.files.close(file, cpu.id);
+    for (let pfn = 1; pfn < kernel.frames.total; pfn++) {
+      expect(words[kernel.frames.pageOf(pfn as never) + P_MAPPING]).not.toBe(file);
     }
   });
 });

@@ -1,5 +1,5 @@
 /** populate where a thread cannot read a page itself: asynchronous reads, what may go wrong with them, and that it always ends. */
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { openBlob } from '../../src/browser.ts';
 import {
   type Backing,
@@ -353,4 +353,25 @@ describe('on a thread that must not block', () => {
     unlock();
     machine.close();
   });
+});
+
+test('its time limit is that of one wait: a file that answers each time in less is read to its end', async () => {
+  const ioTimeout = 10_000;
+  let ahead = 0;
+  const { now } = performance;
+  const clock = vi.spyOn(performance, 'now').mockImplementation(() => now.call(performance) + ahead);
+  try {
+    await withMachine({ memory: 256 * KiB, shared: false, ioTimeout }, async ({ machine, space }) => {
+      let reads = 0;
+      const file = make(machine, 160 * PAGE, async (_position, length) => {
+        reads++;
+        ahead += 0.6 * ioTimeout;
+        return new Uint8Array(length);
+      });
+      expect(await space.populate(mapAll(space, file), file.size)).toBe(file.size);
+      expect(reads).toBeGreaterThan(2);
+    });
+  } finally {
+    clock.mockRestore();
+  }
 });

@@ -11,6 +11,7 @@ import {
   PROT_READ,
   registerBacking,
   type Space,
+  WouldBlock,
 } from '../../src/index.ts';
 import { DESIGNS, expectError, expectFault, expectNothingLeft, map, PAGE, pattern, RW, seeded } from '../support.ts';
 
@@ -401,3 +402,27 @@ test.each(DESIGNS)(
     });
   },
 );
+
+test('memory that is not shared and grows while a page is read asynchronously is followed before the page is put into it', async () => {
+  const memory = new WebAssembly.Memory({ initial: MACHINE_PAGES, maximum: 64 });
+  const machine = createMachine({ memory, shared: false });
+  registerBacking('test-growing-async', () => ({
+    read: () => {
+      throw new WouldBlock('fault', 'an asynchronous read');
+    },
+    readAsync: async (_position, length) => {
+      memory.grow(1);
+      return new Uint8Array(length).fill(7);
+    },
+    close: () => undefined,
+  }));
+  const file = machine.createFile('test-growing-async', {}, PAGE);
+  const space = machine.createSpace();
+  const at = space.mmap({ length: PAGE, prot: PROT_READ, flags: MAP_PRIVATE, file });
+  expect(await space.populate(at, PAGE)).toBe(PAGE);
+  expect([space.load8(at), memory.buffer.byteLength]).toEqual([7, (MACHINE_PAGES + 1) * 64 * KiB]);
+  space.close();
+  file.close();
+  expectNothingLeft(machine);
+  machine.close();
+});

@@ -1,0 +1,78 @@
+/** The boundary of public calls, with work that fails as the test says. */
+import { describe, expect, test } from 'vitest';
+import { bareMachine } from '../test/kernel.ts';
+import { VmError } from './base/errors.ts';
+import { lastCall, publicCall } from './public-call.ts';
+import { reapCpu } from './reap.ts';
+import { C_STATE, CPU_ATTACHED, CPU_DEAD, CPU_GAVE_UP } from './sync/control.layout.ts';
+
+const timeOut = (): VmError => new VmError('ETIMEDOUT', 'lock', 'somebody has it');
+
+describe('the last call of a thread', () => {
+  test.each([
+    [1, 2, CPU_ATTACHED],
+    [2, 2, CPU_DEAD],
+  ])('whose work fails %i times is tried %i times; then whoever reaps has the rest', (failures, tries, state) => {
+    const { kernel, cpu, words } = bareMachine();
+    let tried = 0;
+    lastCall(kernel, () => {
+      if (++tried <= failures) throw timeOut();
+    });
+    expect([tried, words[cpu.base + C_STATE]]).toEqual([tries, state]);
+  });
+
+  test('ends with what is none of the library’s, and leaves the rest to whoever reaps', () => {
+    const { kernel, cpu, words } = bareMachine();
+    const broken = new RangeError('stack');
+    let tried = 0;
+    const last = (): void =>
+      lastCall(kernel, () => {
+        tried++;
+        throw broken;
+      });
+    expect(last).toThrow(broken);
+    expect([tried, words[cpu.base + C_STATE]]).toEqual([1, CPU_DEAD]);
+  });
+});
+
+describe('an error of the engine while a cpu finishes others’ work', () => {
+  /** `helper`'s next finishing ends in the middle of it. */
+  function scene() {
+    const bare = bareMachine();
+    const [helper, idle] = [bare.another(), bare.another()];
+    const { dropLists } = helper.rcu;
+    let isBroken = true;
+    helper.rcu.dropLists = (dead) => {
+      if (isBroken) {
+        isBroken = false;
+        throw new RangeError('Maximum call stack size exceeded');
+      }
+      dropLists.call(helper.rcu, dead);
+    };
+    const state = (cpu: { base: number }): number => bare.words[cpu.base + C_STATE] as number;
+    return { ...bare, helper, idle, state, broke: () => !isBroken };
+  }
+
+  test('leaves it with work of its own, which its next call does, and the others’ with it', () => {
+    const { helper, idle, words, state, broke } = scene();
+    words[idle.cpu.base + C_STATE] = CPU_GAVE_UP;
+    let tried = 0;
+    const call = (): number =>
+      publicCall(helper, 'load8', () => {
+        if (++tried === 1) throw timeOut();
+        return tried;
+      });
+    expect(call).toThrow(/ETIMEDOUT|somebody/);
+    expect(broke()).toBe(true);
+    expect(publicCall(helper, 'load8', () => 'done')).toBe('done');
+    expect([state(helper.cpu), state(idle.cpu)]).toEqual([CPU_ATTACHED, CPU_ATTACHED]);
+  });
+
+  test('in a reaping: the dead thread is buried by the next one', () => {
+    const { helper, idle, state } = scene();
+    expect(() => reapCpu(helper, idle.cpu.id)).toThrow(RangeError);
+    expect(state(helper.cpu)).not.toBe(CPU_ATTACHED);
+    publicCall(helper, 'reap', () => undefined);
+    expect([state(helper.cpu), state(idle.cpu) & 0xff]).toEqual([CPU_ATTACHED, 0]);
+  });
+});
