@@ -1,10 +1,10 @@
 /** What must hold of a machine when no call is under way, whatever has failed or died before. */
 
 import { F_LOCK } from '../../../src/backing/mapping.layout.ts';
-import type { PageRef, Pfn } from '../../../src/base/brands.ts';
+import type { MappingRef, PageRef, Pfn } from '../../../src/base/brands.ts';
 import { MAX_SPACES } from '../../../src/base/limits.ts';
 import type { Machine } from '../../../src/index.ts';
-import { P_LOCK, P_RMAP_LOCK } from '../../../src/memory/page.layout.ts';
+import { P_INDEX, P_LOCK, P_MAPPING, P_REFS, P_RMAP_LOCK } from '../../../src/memory/page.layout.ts';
 import { SPACE_WORDS } from '../../../src/memory/regions.layout.ts';
 import type { Slab } from '../../../src/memory/slab.ts';
 import { MM_MMAP_LOCK, MM_TREE_LOCK } from '../../../src/paging/mm.layout.ts';
@@ -43,7 +43,19 @@ export function aftermath(machine: Machine): string[] {
   const problems = [...heldLocks(machine), ...busySlots(machine)];
   const { words } = machine.kernel;
   if (words[H_POISON] !== 0) problems.push(`poisoned by cpu ${(words[H_POISON] as number) - 1}`);
-  return [...problems, ...countedFrames(machine)];
+  return [...problems, ...countedFrames(machine), ...unreclaimable(machine)];
+}
+
+/** Cached pages that reclaim would leave alone for ever: the cache's reference is gone, or another is counted. */
+function unreclaimable({ kernel: { words, frames, cache } }: Machine): string[] {
+  const problems: string[] = [];
+  for (let pfn = 1; pfn < (words[FRAME_BUMP] as number); pfn++) {
+    const page: PageRef = frames.pageOf(pfn as Pfn);
+    const [mapping, index, refs] = [P_MAPPING, P_INDEX, P_REFS].map((word) => words[page + word] as number);
+    if (mapping === 0 || cache.find(mapping as MappingRef, index as number) !== page || refs === 1) continue;
+    problems.push(`page ${index} of file ${mapping} is in the cache with ${refs} references`);
+  }
+  return problems;
 }
 
 /** Every frame that was taken and not given back is somebody's. Requires: as `aftermath`. */
