@@ -16,8 +16,15 @@ const table = {
   space: ['base', 'trace', 'sync', 'memory', 'vma', 'paging', 'backing'],
   fault: ['base', 'trace', 'sync', 'memory', 'vma', 'paging', 'backing', 'space'],
   design: ['base', 'trace', 'sync', 'memory', 'vma', 'paging', 'backing', 'space', 'fault'],
+  recovery: ['base', 'trace', 'sync', 'memory', 'vma', 'paging', 'backing', 'space'],
+  access: ['base', 'trace', 'sync', 'memory', 'vma', 'paging', 'backing', 'space', 'fault', 'recovery'],
+  machine: [
+    ...['base', 'trace', 'sync', 'memory', 'vma', 'paging', 'backing', 'space', 'fault', 'design', 'recovery'],
+    'access',
+  ],
 };
-const top = ''; // files directly in src/ may import every room
+const top = ''; // the entries of the package, directly in src/: they may import every room
+const mayBeEntry = /^src\/(index|node|browser)\.ts$/;
 const switches = new Set(['#atomics', '#lockdep', '#dev']);
 const exempt = /\.(test|worker)\.ts$/;
 const mayUseAtomics = /^src\/sync\/atomics\.[^/]*\.ts$/;
@@ -27,13 +34,14 @@ const roomOf = (file) => posix.dirname(file).split('/')[1] ?? top;
 /** All violations in `sources`, a Map of path ('src/...') -> text. */
 export function check(sources) {
   const problems = [];
-  const runtimeImports = new Map();
+  const imports = new Map();
   for (const [file, text] of sources) {
     if (exempt.test(file)) continue;
     const report = (offset, message) =>
       problems.push(`${file}:${text.slice(0, offset).split('\n').length}: ${message}`);
     const room = roomOf(file);
     if (room !== top && !table[room]) report(0, `'${room}' is not a room of the import table`);
+    if (room === top && !mayBeEntry.test(file)) report(0, 'only the entries of the package are outside the rooms');
     let program;
     try {
       program = parse(file, text);
@@ -41,9 +49,9 @@ export function check(sources) {
       report(0, error.message);
       continue;
     }
-    const runtime = [];
-    runtimeImports.set(file, runtime);
-    for (const { specifier, start, typeOnly } of importsOf(program)) {
+    const targets = [];
+    imports.set(file, targets);
+    for (const { specifier, start } of importsOf(program)) {
       if (specifier.startsWith('.')) {
         const target = posix.join(posix.dirname(file), specifier);
         if (!sources.has(target)) {
@@ -52,7 +60,7 @@ export function check(sources) {
         } else if (exempt.test(target)) report(start, `import of a test or worker file '${specifier}'`);
         else if (!mayImport(room, roomOf(target))) {
           report(start, `'${room}' may not import '${roomOf(target) || 'the top files of src'}' ('${specifier}')`);
-        } else if (!typeOnly) runtime.push(target);
+        } else targets.push(target);
       } else if (!switches.has(specifier) && !specifier.startsWith('node:')) {
         report(start, `import of '${specifier}': the library has no dependencies`);
       }
@@ -64,7 +72,7 @@ export function check(sources) {
       else if (name) report(node.start, `${name} is not allowed in src`);
     });
   }
-  return [...problems, ...cycles(runtimeImports)];
+  return [...problems, ...cycles(imports)];
 }
 
 function mayImport(from, to) {
@@ -107,7 +115,7 @@ function forbiddenGlobal(node, parent) {
   return isKey ? undefined : 'Atomics';
 }
 
-/** Import cycles between files (type-only imports do not count), each reported once. */
+/** Import cycles between files, also of types alone, each reported once. */
 function cycles(graph) {
   const problems = [];
   const state = new Map();
@@ -135,7 +143,7 @@ function selfTest() {
     'src/sync/lock.ts':
       "import { a } from '../base/a.ts';\nimport { load } from '#atomics';\nexport const l = [a, load];",
     'src/vma/t.ts': "import type { U } from './u.ts';\nexport const t = (u: U) => u; // Atomics.load(), Math.random()",
-    'src/vma/u.ts': "import { t } from './t.ts';\nexport type U = { Atomics: 1 };\nexport const u = t;",
+    'src/vma/u.ts': 'export type U = { Atomics: 1 };',
     'src/backing/p.ts': "import { l } from '../sync/lock.ts';\nexport const p = l;",
     'src/design/d.ts': "export * from '../backing/p.ts';",
     'src/index.ts': "export * from './design/d.ts';\nexport { readFileSync } from 'node:fs';",
@@ -152,18 +160,25 @@ function selfTest() {
     ['vma to paging', 'src/vma/b.ts', "import '../paging/q.ts';", "'vma' may not import 'paging'"],
     ['backing to vma', 'src/backing/b.ts', "import '../vma/u.ts';", "'backing' may not import 'vma'"],
     ['fault to design', 'src/fault/b.ts', "import '../design/d.ts';", "'fault' may not import 'design'"],
-    ['room to top', 'src/design/b.ts', "import '../index.ts';", "'design' may not import 'the top files"],
-    ['out of src', 'src/index2.ts', "import '../bench/main.ts';", 'from outside src'],
+    ['room to entry', 'src/design/b.ts', "import '../index.ts';", "'design' may not import 'the top files"],
+    ['out of src', 'src/node.ts', "import '../bench/main.ts';", 'from outside src'],
     ['test file', 'src/base/b.ts', "import './a.test.ts';", 'import of a test or worker file'],
     ['dependency', 'src/base/b.ts', "import 'citty';", 'no dependencies'],
+    ['outside the rooms', 'src/helpers.ts', 'export {};', 'only the entries'],
     ['unknown room', 'src/misc/b.ts', 'export {};', "'misc' is not a room"],
     ['Atomics', 'src/memory/b.ts', 'export const b = (v: Int32Array) => Atomics.load(v, 0);', 'direct use of Atomics'],
     ['Atomics alias', 'src/memory/b.ts', 'const { load } = Atomics;', 'direct use of Atomics'],
     ['global Atomics', 'src/memory/b.ts', "globalThis['Atomics'].load;", 'direct use of Atomics'],
     ['other sync file', 'src/sync/b.ts', 'Atomics.notify(v, 0);', 'direct use of Atomics'],
-    ['Math.random', 'src/index2.ts', 'export const b = Math.random();', 'Math.random is not allowed'],
+    ['Math.random', 'src/node.ts', 'export const b = Math.random();', 'Math.random is not allowed'],
     ['Date.now', 'src/base/b.ts', 'const { now } = Date;', 'Date.now is not allowed'],
     ['cycle', 'src/base/a.ts', "import './c.ts';", 'import cycle: src/base/a.ts -> src/base/c.ts -> src/base/a.ts'],
+    [
+      'cycle of types',
+      'src/base/a.ts',
+      "import type { C } from './c.ts';",
+      'import cycle: src/base/a.ts -> src/base/c.ts',
+    ],
     ['syntax error', 'src/base/b.ts', 'const = ;', 'src/base/b.ts:1:'],
   ];
   const helpers = { 'src/paging/q.ts': 'export {};', 'src/base/c.ts': "import './a.ts';" };

@@ -3,8 +3,8 @@
 import { registerBacking } from './backing/backing.ts';
 import { BLOB_FILE, blobBacking, unknownBlob } from './backing/blob.ts';
 import { calledAs, VmError } from './base/errors.ts';
-import { isMachine, type Machine } from './machine.ts';
-import type { FileHandle, MappedFile } from './mapped-file.ts';
+import { isMachine, type Machine } from './machine/machine.ts';
+import type { FileHandle, MappedFile } from './machine/mapped-file.ts';
 
 export * from './index.ts';
 

@@ -2,13 +2,13 @@
 import { closeSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { checkObject, show } from './arguments.ts';
 import { registerBacking } from './backing/backing.ts';
 import { descriptorBacking, NODE_FILE, nodeFileBacking, openRegular } from './backing/node-file.ts';
 import { SLOW_FILE, slowed, slowFileBacking } from './backing/slow-file.ts';
+import { checkObject, show } from './base/arguments.ts';
 import { inNameOf, VmError } from './base/errors.ts';
-import { isMachine, type Machine } from './machine.ts';
-import type { MappedFile } from './mapped-file.ts';
+import { isMachine, type Machine } from './machine/machine.ts';
+import type { MappedFile } from './machine/mapped-file.ts';
 
 export * from './index.ts';
 

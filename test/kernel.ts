@@ -3,9 +3,9 @@
  * second cpu never sleeps on the first one's lock (nobody would let it go): a test tries, or lets the stall limit end it.
  */
 import type { MmRef, Vpn } from '../src/base/brands.ts';
-import { makeControl, makeKernel } from '../src/boot.ts';
 import { designByName } from '../src/design/designs.ts';
 import type { FaultProtocol } from '../src/fault/protocol.ts';
+import { makeControl, makeKernel } from '../src/machine/boot.ts';
 import type { Kernel } from '../src/space/kernel.ts';
 import { createMm, leaveMm } from '../src/space/mm.ts';
 import { attachCpu, type Cpu, detachCpu } from '../src/sync/cpu.ts';

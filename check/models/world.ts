@@ -19,7 +19,7 @@ import {
   type Space,
   type SpaceHandle,
 } from '../../src/index.ts';
-import { Machine, type MachineHandle } from '../../src/machine.ts';
+import { Machine, type MachineHandle } from '../../src/machine/machine.ts';
 import { LIVE, OWNED, RETIRED, stateKind, stateTag } from '../../src/memory/ownership.ts';
 import { P_LOCK, P_MAPPING, P_STATE } from '../../src/memory/page.layout.ts';
 import { PTE_WRITE, PTE_ZAPPED, ptePfn } from '../../src/paging/pte.ts';

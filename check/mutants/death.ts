@@ -50,7 +50,7 @@ export const deathMutants: readonly Mutant[] = [
     id: 'death-fault-anon/recount-left-out',
     model: 'death-fault-anon',
     why: 'A leaf lock is taken from a dead thread without counting the entries anew.',
-    edits: [{ file: 'src/reap-steps.ts', find: 'tables.recount(', replace: 'tables.isHooked(' }],
+    edits: [{ file: 'src/recovery/reap-steps.ts', find: 'tables.recount(', replace: 'tables.isHooked(' }],
     fails: /entries counted/,
   },
   {
@@ -72,7 +72,7 @@ export const deathMutants: readonly Mutant[] = [
     why: 'A call that gives up is forgotten: what it held stays held, in the name of a thread that works on.',
     edits: [
       {
-        file: 'src/public-call.ts',
+        file: 'src/recovery/public-call.ts',
         find: '  if (k.cpu.gaveUp === undefined) return error;\n  standDown(k);\n',
         replace:
           '  if (k.cpu.gaveUp === undefined) return error;\n  k.cpu.gaveUp = undefined;\n  k.cpu.heldDepth = 0;\n  if (k.cpu.id >= 0) return error;\n',
@@ -86,7 +86,7 @@ export const deathMutants: readonly Mutant[] = [
     why: 'A reaper forgets that it has given up a call of its own.',
     edits: [
       {
-        file: 'src/reap.ts',
+        file: 'src/recovery/reap.ts',
         find: '  for (const kind of [CPU_DEAD, CPU_GAVE_UP]) {\n',
         replace: '  for (const kind of [CPU_DEAD]) {\n',
       },
@@ -112,7 +112,7 @@ export const deathMutants: readonly Mutant[] = [
     why: 'A cpu that recovers itself takes what its recovery retires for what its call had retired.',
     edits: [
       {
-        file: 'src/reap.ts',
+        file: 'src/recovery/reap.ts',
         find: '  return [abandonedTag(tag)];\n',
         replace: '  for (const slab of Object.values(k.slabs)) slab.rename(abandonedTag(tag), tag);\n  return [tag];\n',
       },
@@ -125,7 +125,7 @@ export const deathMutants: readonly Mutant[] = [
     why: 'A cpu that was recovered goes on with the records that it had in its magazines, which others have now.',
     edits: [
       {
-        file: 'src/reap.ts',
+        file: 'src/recovery/reap.ts',
         find: '  for (const slab of Object.values(k.slabs)) slab.forget();\n  k.frames.forget();\n',
         replace: '',
       },

@@ -2,10 +2,10 @@
 import type { Mutant } from './mutant.ts';
 
 const FUTEX = 'src/sync/futex.ts';
-const VIRTUAL = 'src/virtual-futex.ts';
+const VIRTUAL = 'src/access/virtual-futex.ts';
 const edit = (find: string, replace: string, file: string = FUTEX): Mutant['edits'] => [{ file, find, replace }];
 const notLookedAtAgain = edit('stale = load(k.words, view.generationIndex) !== view.generation;', '', VIRTUAL);
-const notAnnounced = edit('    bumpGeneration(k.cpu, f.mm, f.vpn, (f.vpn + 1) as Vpn);\n', '', 'src/fault/anon.ts');
+const notAnnounced = edit('    bumpGeneration(k.cpu, f.mm, f.vpn, (f.vpn + 1) as Vpn);\n', '', 'src/fault/install.ts');
 const CLEARS = '    if (cas(words, slot + Q_BUCKET, bucket, 0) !== bucket) continue; // its time was up\n';
 const LEAVES = "return bucket !== 0 && cas(words, base + Q_BUCKET, bucket, 0) === bucket ? 'timed-out' : 'ok';";
 const entryStays = edit(LEAVES, "return bucket !== 0 ? 'timed-out' : 'ok';");

@@ -154,7 +154,7 @@ export const spaceMutants: readonly Mutant[] = [
     id: 'fixed-then-mmap/no-second-look',
     model: 'fixed-then-mmap',
     why: 'The count is read when the replacement may be over already, and the root is not looked at again.',
-    edits: [{ file: 'src/fault/faulter.ts', find: '    if (rootOf(k, mm) !== root) return;\n', replace: '' }],
+    edits: [{ file: 'src/fault/faulter.ts', find: '  if (rootOf(k, mm) !== root) return;\n', replace: '' }],
     fails: /a wake-up was lost/,
   },
   {
@@ -249,12 +249,12 @@ export const spaceMutants: readonly Mutant[] = [
     why: 'The new PTE is set before the generation is bumped [C1]: a reader that was told of the write still uses the zero page.',
     edits: [
       {
-        file: 'src/fault/anon.ts',
+        file: 'src/fault/install.ts',
         find: '    store(k.words, entry, 0);\n    bumpGeneration(k.cpu, f.mm, f.vpn, (f.vpn + 1) as Vpn);\n',
         replace: '',
       },
       {
-        file: 'src/fault/anon.ts',
+        file: 'src/fault/install.ts',
         find: '  const old = ptePfn(seen);\n',
         replace:
           '  const old = ptePfn(seen);\n  if (seen !== 0) bumpGeneration(k.cpu, f.mm, f.vpn, (f.vpn + 1) as Vpn);\n',
@@ -267,7 +267,7 @@ export const spaceMutants: readonly Mutant[] = [
     id: 'zero-upgrade/not-cleared',
     model: 'zero-upgrade',
     why: 'The old PTE is there until the new one replaces it, after the bump [C2]: who walks in between caches the zero page for good.',
-    edits: [{ file: 'src/fault/anon.ts', find: '    store(k.words, entry, 0);\n', replace: '' }],
+    edits: [{ file: 'src/fault/install.ts', find: '    store(k.words, entry, 0);\n', replace: '' }],
     fails: /not among those/,
     preemptions: 3,
   },
@@ -276,7 +276,7 @@ export const spaceMutants: readonly Mutant[] = [
     model: 'zero-upgrade',
     why: 'The generation is not bumped at all.',
     edits: [
-      { file: 'src/fault/anon.ts', find: '    bumpGeneration(k.cpu, f.mm, f.vpn, (f.vpn + 1) as Vpn);\n', replace: '' },
+      { file: 'src/fault/install.ts', find: '    bumpGeneration(k.cpu, f.mm, f.vpn, (f.vpn + 1) as Vpn);\n', replace: '' },
     ],
     fails: /not among those/,
   },
@@ -475,17 +475,17 @@ export const spaceMutants: readonly Mutant[] = [
         replace: '',
       },
       {
-        file: 'src/translate.ts',
+        file: 'src/access/translate.ts',
         find: '    if (load(this.k.words, this.view.generationIndex) !== this.view.generation)',
         replace: "    if (peekRacy(this.k.words, this.view.generationIndex, 'mutant') !== this.view.generation)",
       },
       {
-        file: 'src/translate.ts',
+        file: 'src/access/translate.ts',
         find: '    const pte = load(k.words, entry);',
         replace: "    const pte = peekRacy(k.words, entry, 'mutant');",
       },
       {
-        file: 'src/translate.ts',
+        file: 'src/access/translate.ts',
         find: "import { cas, load } from '#atomics';",
         replace: "import { cas, peekRacy } from '#atomics';",
       },
@@ -513,7 +513,7 @@ export const spaceMutants: readonly Mutant[] = [
     why: 'Who changes the layout and waits for a grace period stays in its own sections [G1]: two such wait for each other.',
     edits: [
       {
-        file: 'src/address-space.ts',
+        file: 'src/machine/space.ts',
         find: 'this._call(syscall, () => this._k.rcu.outside(call));',
         replace: 'this._call(syscall, call);',
       },
@@ -531,12 +531,12 @@ export const spaceMutants: readonly Mutant[] = [
     why: 'Atomic accessors poll the generation plainly [C6].',
     edits: [
       {
-        file: 'src/translate.ts',
+        file: 'src/access/translate.ts',
         find: '    if (load(this.k.words, this.view.generationIndex) !== this.view.generation)',
         replace: "    if (peekRacy(this.k.words, this.view.generationIndex, 'mutant') !== this.view.generation)",
       },
       {
-        file: 'src/translate.ts',
+        file: 'src/access/translate.ts',
         find: "import { cas, load } from '#atomics';",
         replace: "import { cas, load, peekRacy } from '#atomics';",
       },

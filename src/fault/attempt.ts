@@ -11,14 +11,14 @@ import { cutShort } from '../sync/spinlock.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { DETACHED_REMAPPED, DETACHED_UNMAPPED, VM_PROT, VM_WRITE } from '../vma/vma.layout.ts';
 import { installAnonymous, installZeroPage, restoreAccess } from './anon.ts';
-import type { Faulter } from './faulter.ts';
+import type { Fault } from './fault.ts';
 import { copyFilePage, installFilePage } from './file.ts';
-import { ACCERR, CHANGED, DETACHED, DONE, MAPERR, NEED_RECORD, WAIT } from './outcome.ts';
+import { ACCERR, CHANGED, DETACHED, DONE, MAPERR, NEED_RECORD, type Outcome, WAIT } from './outcome.ts';
 
 const KIND_ONLY = 'a page that is no longer behind the PTE is found out when the PTE is compared under the leaf lock';
 
 /** Requires: a section. */
-export function attempt(f: Faulter): number {
+export function attempt(f: Fault): Outcome {
   try {
     return f.pessimistic ? underTreeLock(f) : lookUpAndCommit(f);
   } catch (error) {
@@ -27,7 +27,7 @@ export function attempt(f: Faulter): number {
   }
 }
 
-function underTreeLock(f: Faulter): number {
+function underTreeLock(f: Fault): Outcome {
   f.k.cpu.count(COUNTER['fault.tree.commit']);
   lockTree(f.k, f.mm);
   try {
@@ -39,7 +39,7 @@ function underTreeLock(f: Faulter): number {
   }
 }
 
-function lookUpAndCommit(f: Faulter): number {
+function lookUpAndCommit(f: Fault): Outcome {
   const { k, vpn, write } = f;
   const root = rootOf(k, f.mm);
   const again = f.held !== NONE && !f.protocol.rechecks;
@@ -60,12 +60,12 @@ function lookUpAndCommit(f: Faulter): number {
   return faultOnPage(f, leaf, entry, pte);
 }
 
-function faultOnNothing(f: Faulter, leaf: TableRef): number {
+function faultOnNothing(f: Fault, leaf: TableRef): Outcome {
   if (f.k.vmas.mapping(f.vma) !== NONE) return f.write ? copyFilePage(f, leaf, 0) : installFilePage(f, leaf);
   return f.write ? installAnonymous(f, leaf, 0) : installZeroPage(f, leaf);
 }
 
-function faultOnPage(f: Faulter, leaf: TableRef, entry: number, pte: number): number {
+function faultOnPage(f: Fault, leaf: TableRef, entry: number, pte: number): Outcome {
   const { k, write } = f;
   if ((pte & PTE_PRESENT) !== 0 && (!write || (pte & (PTE_WRITE | PTE_DIRTY)) === (PTE_WRITE | PTE_DIRTY))) {
     return useTranslation(f, entry, pte);
@@ -77,14 +77,14 @@ function faultOnPage(f: Faulter, leaf: TableRef, entry: number, pte: number): nu
 }
 
 /** The translation was there all along: a TLB miss, or another thread was first. */
-function useTranslation(f: Faulter, entry: number, pte: number): number {
+function useTranslation(f: Fault, entry: number, pte: number): Outcome {
   if ((pte & PTE_ACCESSED) === 0 && cas(f.k.words, entry, pte, pte | PTE_ACCESSED) !== pte) return CHANGED;
   f.view.tlb.fill(f.vpn, ptePfn(pte), (pte & (PTE_WRITE | PTE_DIRTY)) === (PTE_WRITE | PTE_DIRTY));
   return DONE;
 }
 
 /** An anonymous page of this space alone: a write needs no copy. (Sharing by fork will ask for PG_EXCLUSIVE here.) */
-function isPrivatePage(f: Faulter, pte: number): boolean {
+function isPrivatePage(f: Fault, pte: number): boolean {
   const pfn = ptePfn(pte);
   if (pfn === 0) return false;
   return (peekRacy(f.k.words, f.k.frames.pageOf(pfn) + P_FLAGS, KIND_ONLY) & PG_ANON) !== 0;

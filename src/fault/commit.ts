@@ -7,16 +7,16 @@ import type { TableRef, VmaRef } from '../base/brands.ts';
 import { NONE } from '../base/brands.ts';
 import { LEAF_PAGES } from '../paging/table.layout.ts';
 import { rootOf } from '../space/layout.ts';
-import type { Faulter } from './faulter.ts';
-import { CHANGED, DETACHED, DONE, UNHOOKED } from './outcome.ts';
+import type { Fault } from './fault.ts';
+import { CHANGED, DETACHED, DONE, type Outcome, UNHOOKED } from './outcome.ts';
 
 /** Word index of the PTE for the fault's page. */
-export function entryIn(f: Faulter, leaf: TableRef): number {
+export function entryIn(f: Fault, leaf: TableRef): number {
   return f.k.tables.entries(leaf) + (f.vpn & (LEAF_PAGES - 1));
 }
 
 /** DONE with the leaf locked, or the reason to start again with it unlocked. */
-export function lockForCommit(f: Faulter, leaf: TableRef, seen: number): number {
+export function lockForCommit(f: Fault, leaf: TableRef, seen: number): Outcome {
   const { tables, words } = f.k;
   tables.lockLeaf(leaf);
   const verdict = !tables.isHooked(leaf)
@@ -31,7 +31,7 @@ export function lockForCommit(f: Faulter, leaf: TableRef, seen: number): number 
 }
 
 /** Attached, or replaced by a VMA with the same rights, backing and offset: a neighbour's merge must not cost a restart. */
-function stillApplies(f: Faulter): boolean {
+function stillApplies(f: Fault): boolean {
   const { vmas, tree } = f.k;
   if (!f.protocol.rechecks) return true;
   if (vmas.detachedReason(f.vma) === 0) return true; // Atomics; pairs with the store in markDetached
@@ -41,7 +41,7 @@ function stillApplies(f: Faulter): boolean {
   return true;
 }
 
-function sameFor(f: Faulter, current: VmaRef): boolean {
+function sameFor(f: Fault, current: VmaRef): boolean {
   const { vmas } = f.k;
   if (vmas.flags(current) !== vmas.flags(f.vma) || vmas.mapping(current) !== vmas.mapping(f.vma)) return false;
   if (vmas.mapping(current) === NONE) return true;

@@ -9,12 +9,12 @@ import { NONE } from '../base/brands.ts';
 import { makePte, PTE_ACCESSED, PTE_PRESENT } from '../paging/pte.ts';
 import { cutShort } from '../sync/spinlock.ts';
 import { COUNTER } from '../trace/counters.ts';
-import { installPrivate, takeFrame } from './anon.ts';
 import { entryIn, lockForCommit } from './commit.ts';
-import type { Faulter } from './faulter.ts';
-import { BUS, DONE, NEED_FRAME, NEED_PAGE, PAGE_BUSY, TRUNCATED } from './outcome.ts';
+import type { Fault } from './fault.ts';
+import { installPrivate, takeFrame } from './install.ts';
+import { BUS, DONE, NEED_FRAME, NEED_PAGE, type Outcome, PAGE_BUSY, TRUNCATED } from './outcome.ts';
 
-export function installFilePage(f: Faulter, leaf: TableRef): number {
+export function installFilePage(f: Fault, leaf: TableRef): Outcome {
   const verdict = lockSource(f);
   if (verdict !== DONE) return verdict;
   try {
@@ -27,7 +27,7 @@ export function installFilePage(f: Faulter, leaf: TableRef): number {
 }
 
 /** A write to a private mapping of a file: `seen` is the PTE of the file's page, or 0. */
-export function copyFilePage(f: Faulter, leaf: TableRef, seen: number): number {
+export function copyFilePage(f: Fault, leaf: TableRef, seen: number): Outcome {
   const { frames, cpu } = f.k;
   const locked = lockSource(f);
   if (locked !== DONE) return locked;
@@ -45,7 +45,7 @@ export function copyFilePage(f: Faulter, leaf: TableRef, seen: number): number {
   }
 }
 
-function mapPage(f: Faulter, leaf: TableRef, page: PageRef): number {
+function mapPage(f: Fault, leaf: TableRef, page: PageRef): Outcome {
   const { k } = f;
   const entry = entryIn(f, leaf);
   k.rmap.reserve();
@@ -62,7 +62,7 @@ function mapPage(f: Faulter, leaf: TableRef, page: PageRef): number {
 }
 
 /** DONE with the page of the file locked, up to date, and in `f.held`. */
-function lockSource(f: Faulter): number {
+function lockSource(f: Fault): Outcome {
   const { k, vma, vpn } = f;
   f.mapping = k.vmas.mapping(vma);
   f.index = k.vmas.offset(vma) + (vpn - k.vmas.start(vma));
@@ -87,7 +87,7 @@ function lockSource(f: Faulter): number {
   return DONE;
 }
 
-function unlockSource(f: Faulter): void {
+function unlockSource(f: Fault): void {
   if (f.held === NONE) return;
   pageUnlock(f.k.cpu, f.held);
   f.held = NONE as PageRef;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { bareMachine } from '../../test/kernel.ts';
 import { Oops } from '../base/errors.ts';
-import { reapCpu } from '../reap.ts';
+import { reapCpu } from '../recovery/reap.ts';
 import { C_FUTEX, H_POISON } from './control.layout.ts';
 import type { Cpu } from './cpu.ts';
 import { bucketOf, checkMayWait, type FutexKey, futexEnqueue, futexReap, futexSleep, futexWake } from './futex.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { bareMachine, reader } from '../../test/kernel.ts';
 import { WouldBlock } from '../base/errors.ts';
-import { makeKernel } from '../boot.ts';
+import { makeKernel } from '../machine/boot.ts';
 import { RETIRE_TABLE } from '../space/kernel.ts';
 import { C_RETIRE_LOCK, C_RETIRE_OPEN, C_SLOT, EPOCH } from './control.layout.ts';
 import type { Rcu } from './rcu.ts';

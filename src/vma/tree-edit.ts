@@ -9,38 +9,10 @@ import { DEV } from '#dev';
 import { assertRule } from '../base/assert.ts';
 import type { NodeRef, VmaRef } from '../base/brands.ts';
 import { TREE_FANOUT, TREE_MIN } from '../base/tunables.ts';
+import { TreeEdit } from './new-tree.ts';
 import { checkWhole, type NodeTable } from './tree-node.ts';
 import { TreeRebuild } from './tree-rebuild.ts';
 import { range, type VmaTable } from './vma-table.ts';
-
-/** Nodes of one edit. Kept from edit to edit, since growing an array costs as much as copying a node. */
-export class NodeList {
-  count = 0;
-  private readonly _items: NodeRef[] = [];
-
-  add(n: NodeRef): void {
-    this._items[this.count++] = n;
-  }
-
-  at(i: number): NodeRef {
-    return this._items[i] as NodeRef;
-  }
-
-  clear(): void {
-    this.count = 0;
-  }
-}
-
-/** A tree that nobody else has seen yet. Ends in exactly one of `publish` and `abandon`, and is not to be touched after. */
-export class TreeEdit {
-  oldRoot: NodeRef = 0 as NodeRef;
-  newRoot: NodeRef = 0 as NodeRef;
-  /** Nodes of the new tree that the old one has not. */
-  readonly made: NodeList = new NodeList();
-  /** Nodes of the old tree that the new one has not. */
-  readonly replaced: NodeList = new NodeList();
-  open = false;
-}
 
 export class TreeEditor {
   private readonly _nodes: NodeTable;

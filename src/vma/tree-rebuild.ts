@@ -16,7 +16,7 @@
 import { DEV } from '#dev';
 import type { NodeRef, VmaRef } from '../base/brands.ts';
 import { TREE_FANOUT, TREE_MIN } from '../base/tunables.ts';
-import type { TreeEdit } from './tree-edit.ts';
+import type { TreeEdit } from './new-tree.ts';
 import { checkWhole, type Entry, type NodeTable } from './tree-node.ts';
 import type { VmaTable } from './vma-table.ts';
 

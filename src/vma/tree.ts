@@ -11,15 +11,16 @@ import { LIVE, R_STATE, stateTag } from '../memory/ownership.ts';
 import type { Slab } from '../memory/slab.ts';
 import type { Cpu } from '../sync/cpu.ts';
 import type { Rcu, RetiredChain } from '../sync/rcu.ts';
+import { NodeList, type TreeEdit } from './new-tree.ts';
 import { N_CHILDREN, N_COUNT, N_ENDS, N_LEVEL, N_LINK, N_STARTS } from './tree.layout.ts';
-import { NodeList, type TreeEdit, TreeEditor } from './tree-edit.ts';
+import { TreeEditor } from './tree-edit.ts';
 import { findGap, firstHole } from './tree-gap.ts';
 import { NodeTable } from './tree-node.ts';
 import { dumpTree, type ValidateOptions, validateTree } from './tree-validate.ts';
 import { DETACHED_RELEASED, DETACHED_REPLACED, DETACHED_UNMAPPED, V_LINK } from './vma.layout.ts';
 import type { VmaTable } from './vma-table.ts';
 
-export { TreeEdit } from './tree-edit.ts';
+export { TreeEdit } from './new-tree.ts';
 export type { ValidateOptions } from './tree-validate.ts';
 
 const NO_VMAS: readonly VmaRef[] = [];

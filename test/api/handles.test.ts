@@ -11,7 +11,7 @@ import {
   registerBacking,
   type Space,
 } from '../../src/index.ts';
-import { Machine as MachineClass } from '../../src/machine.ts';
+import { Machine as MachineClass } from '../../src/machine/machine.ts';
 import { H_ID_HIGH, H_ID_LOW } from '../../src/sync/control.layout.ts';
 import { expectError, expectNothingLeft, map, PAGE, seeded, withMachine } from '../support.ts';
 

@@ -15,7 +15,7 @@ import {
   type Space,
   type VmError,
 } from '../../src/index.ts';
-import { Machine } from '../../src/machine.ts';
+import { Machine } from '../../src/machine/machine.ts';
 import { H_ID_HIGH, H_ID_LOW } from '../../src/sync/control.layout.ts';
 import {
   collectMachines,

@@ -1,5 +1,6 @@
 /** Every wait has an end: those of the table in docs/locking.md that no test of a room shows. */
 import { describe, expect, test } from 'vitest';
+import type { Translator } from '../../src/access/translate.ts';
 import type { NodeRef } from '../../src/base/brands.ts';
 import { RETIRE_BACKLOG } from '../../src/base/tunables.ts';
 import type { Space } from '../../src/index.ts';
@@ -15,7 +16,6 @@ import {
 import { CLASS_RETIRE } from '../../src/sync/lock-classes.ts';
 import { spinLock, spinUnlock } from '../../src/sync/spinlock.ts';
 import { COUNTER } from '../../src/trace/counters.ts';
-import type { Translator } from '../../src/translate.ts';
 import { DETACHED_REMAPPED } from '../../src/vma/vma.layout.ts';
 import { bareMachine, reader } from '../kernel.ts';
 import { expectError, map, PAGE, withMachine } from '../support.ts';

@@ -1,12 +1,12 @@
 /** Every public call is one that hostile programs know: a new one must be added to `calls.ts`. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { Accessor } from '../../src/accessor.ts';
-import { Space } from '../../src/address-space.ts';
+import { Accessor } from '../../src/access/accessor.ts';
 import * as browser from '../../src/browser.ts';
 import * as index from '../../src/index.ts';
-import { Machine } from '../../src/machine.ts';
-import { MappedFile } from '../../src/mapped-file.ts';
+import { Machine } from '../../src/machine/machine.ts';
+import { MappedFile } from '../../src/machine/mapped-file.ts';
+import { Space } from '../../src/machine/space.ts';
 import * as node from '../../src/node.ts';
 import { CALLS, nameOfCall } from './calls.ts';
 

@@ -3,9 +3,9 @@
  * instance of the library in the same thread, and has a space that no hostile code is ever handed: what happens to it is damage.
  */
 import { vi } from 'vitest';
-import { Space } from '../../src/address-space.ts';
-import { Machine } from '../../src/machine.ts';
-import { MappedFile } from '../../src/mapped-file.ts';
+import { Machine } from '../../src/machine/machine.ts';
+import { MappedFile } from '../../src/machine/mapped-file.ts';
+import { Space } from '../../src/machine/space.ts';
 import {
   type Accessor,
   attachMachine,

@@ -5,7 +5,7 @@
 import { rmSync } from 'node:fs';
 import { afterAll, describe, expect, test } from 'vitest';
 import { MAX_CPUS } from '../../src/base/limits.ts';
-import { Machine } from '../../src/machine.ts';
+import { Machine } from '../../src/machine/machine.ts';
 import { MAP_SHARED, MiB, openFile, PROT_READ } from '../../src/node.ts';
 import { H_ID_HIGH, H_ID_LOW } from '../../src/sync/control.layout.ts';
 import { DESIGNS, expectNothingLeft, PAGE, PRIVATE, RW } from '../support.ts';

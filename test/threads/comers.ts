@@ -4,7 +4,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { MAP_FIXED } from '../../src/constants.ts';
+import { MAP_FIXED } from '../../src/base/constants.ts';
 import type { Machine, Space } from '../../src/node.ts';
 import { until } from '../hang.ts';
 import { PAGE, PRIVATE, RW, seeded } from '../support.ts';

@@ -2,7 +2,7 @@
  * Threads that come and go beside the other roles. A visitor attaches, makes one access and closes, over and over, until the play
  * ends. The others live until somebody terminates them: a passer-by is a visitor, mischief does whatever a thread may do.
  */
-import { MAP_FIXED, PROT_READ } from '../../src/constants.ts';
+import { MAP_FIXED, PROT_READ } from '../../src/base/constants.ts';
 import { attachSpace, machineOf, type Space } from '../../src/node.ts';
 import { ANONYMOUS, data, done, fail, PAGE, play, RW, random, stopped } from './role-kit.ts';
 

@@ -1,6 +1,6 @@
 /** Threads that wait and notify on the words of one page, each a number of rounds, in an order given by its seed. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../../src/constants.ts';
+import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../../src/base/constants.ts';
 import { attachSpace, machineOf, type SpaceHandle } from '../../src/node.ts';
 
 export interface FutexData {

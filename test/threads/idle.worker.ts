@@ -1,6 +1,6 @@
 /** A thread that has used memory once, keeps what the library keeps for it, and idles until it is told to end. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../../src/constants.ts';
+import { MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../../src/base/constants.ts';
 import { attachSpace, machineOf, type SpaceHandle } from '../../src/node.ts';
 
 const {

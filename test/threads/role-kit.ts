@@ -1,6 +1,6 @@
 /** What every role has: its part, its random numbers, how it tells what it did and what was wrong. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../../src/constants.ts';
+import { MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../../src/base/constants.ts';
 import type { SpaceHandle } from '../../src/node.ts';
 import { LOOK_AGAIN_MS, PROGRESS, READY, STOP } from './board.ts';
 

@@ -1,5 +1,5 @@
 /** Roles of threads that attach once: each is played until the main thread raises the stop word, and checks what it sees. */
-import { MAP_FIXED, PROT_READ } from '../../src/constants.ts';
+import { MAP_FIXED, PROT_READ } from '../../src/base/constants.ts';
 import { type Accessor, attachSpace, machineOf, SegmentationFault, type Space } from '../../src/node.ts';
 import { LATCH, PAUSED, PERIOD, PROGRESS, STOP } from './board.ts';
 import { ANONYMOUS, awaitWord, data, done, fail, PAGE, play, RW, random, shared, stopped } from './role-kit.ts';

@@ -3,7 +3,7 @@
  * is there in word READY and leaves when word STOP is raised.
  */
 import { parentPort, workerData } from 'node:worker_threads';
-import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../../src/constants.ts';
+import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../../src/base/constants.ts';
 import { type Accessor, attachMachine, type MachineHandle, type Space, type SpaceHandle } from '../../src/node.ts';
 
 export interface SectionsData {

@@ -4,7 +4,7 @@ import type { Vpn } from '../../../src/base/brands.ts';
 import { absentPages, providePages } from '../../../src/fault/absent.ts';
 import type { Faulter } from '../../../src/fault/faulter.ts';
 import { MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_PRIVATE, PROT_NONE, PROT_READ, type Space } from '../../../src/index.ts';
-import { publicCall } from '../../../src/public-call.ts';
+import { publicCall } from '../../../src/recovery/public-call.ts';
 import { ANON, BASE, P, patternOf, RW, stamped, stampOf, type World } from './world.ts';
 
 export interface Scenario {

@@ -19,7 +19,7 @@ import {
   SegmentationFault,
   type Space,
 } from '../../../src/index.ts';
-import { Machine as MachineClass } from '../../../src/machine.ts';
+import { Machine as MachineClass } from '../../../src/machine/machine.ts';
 import { type AccessKind, observePort, type PortObserver } from '../../../src/sync/atomics.checked.ts';
 import { CONTROL_END, H_ID_HIGH, H_ID_LOW, LOCKDEP } from '../../../src/sync/control.layout.ts';
 

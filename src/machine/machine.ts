@@ -5,18 +5,26 @@
 import { load, peek } from '#atomics';
 import { CHECKED } from '#dev';
 import { lockdepReports } from '#lockdep';
-import { Space } from './address-space.ts';
-import { byteCount, checkObject, fileSize, show } from './arguments.ts';
-import { type Backing, checkBacking } from './backing/backing.ts';
-import { descriptorText } from './backing/descriptor.ts';
-import type { MappingRef, MmRef } from './base/brands.ts';
-import { calledAs, Oops, VmError } from './base/errors.ts';
-import { MAX_CPUS, PAGE_SIZE } from './base/limits.ts';
-import { allocate, type MemoryBuffer, makeControl, makeKernel } from './boot.ts';
+import { type Backing, checkBacking } from '../backing/backing.ts';
+import { descriptorText } from '../backing/descriptor.ts';
+import { byteCount, checkObject, fileSize, show } from '../base/arguments.ts';
+import type { MappingRef, MmRef } from '../base/brands.ts';
+import { calledAs, Oops, VmError } from '../base/errors.ts';
+import { isMemory, isSharedMemory, type MemoryBuffer, mayShrink, memoryBytes, openMemory } from '../base/foreign.ts';
+import { MAX_CPUS, PAGE_SIZE } from '../base/limits.ts';
+import { DESIGN_NAMES, type DesignName, designById, designByName } from '../design/designs.ts';
+import { FrameViews } from '../memory/frame-views.ts';
+import { MM_SERIAL } from '../paging/mm.layout.ts';
+import { callFailed, checkNoCallback, lastCall, publicCall, settleLast } from '../recovery/public-call.ts';
+import { finishOthers, reapCpu, reapThread } from '../recovery/reap.ts';
+import type { Kernel } from '../space/kernel.ts';
+import { attachMm, createMm, forEachMm, leaveMm, usesMm } from '../space/mm.ts';
+import { C_THREAD, CPUS_USED, cpuSlot, H_DESIGN, H_SHARED, LAYOUT_VERSION } from '../sync/control.layout.ts';
+import { attachCpu, leaveCpu, readCounter } from '../sync/cpu.ts';
+import { type Counters, type HistogramName, sumCounters, sumHistograms } from '../trace/counters.ts';
+import { allocate, makeControl, makeKernel } from './boot.ts';
 import { type Census, takeCensus } from './census.ts';
 import { type BrowserWorker, Deaths, type ReapOptions, type WatchedWorker } from './deaths.ts';
-import { DESIGN_NAMES, type DesignName, designById, designByName } from './design/designs.ts';
-import { isMemory, isSharedMemory, mayShrink, memoryBytes, openMemory } from './foreign.ts';
 import {
   checkKind,
   type MachineHandle,
@@ -28,15 +36,7 @@ import {
 import { type CpuIdentity, type LifeLock, lifeLocks, takeLifeLock, tellsOfExit } from './life-lock.ts';
 import { type FileHandle, MappedFile } from './mapped-file.ts';
 import { OpenSpace } from './open-space.ts';
-import { MM_SERIAL } from './paging/mm.layout.ts';
-import { callFailed, checkNoCallback, lastCall, publicCall, settleLast } from './public-call.ts';
-import { finishOthers, reapCpu, reapThread } from './reap.ts';
-import type { Kernel } from './space/kernel.ts';
-import { attachMm, createMm, forEachMm, leaveMm, usesMm } from './space/mm.ts';
-import { C_THREAD, CPUS_USED, cpuSlot, H_DESIGN, H_SHARED, LAYOUT_VERSION } from './sync/control.layout.ts';
-import { attachCpu, leaveCpu, readCounter } from './sync/cpu.ts';
-import { type Counters, type HistogramName, sumCounters, sumHistograms } from './trace/counters.ts';
-import { FrameViews } from './views.ts';
+import { Space } from './space.ts';
 
 export type { MachineHandle } from './handles.ts';
 

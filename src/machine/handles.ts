@@ -3,12 +3,12 @@
  * else is looked at, since reading it may run the caller's code.
  */
 import { peek } from '#atomics';
-import { checkObject, show } from './arguments.ts';
-import { calledAs, VmError } from './base/errors.ts';
-import { PAGE_SIZE } from './base/limits.ts';
-import { checkControl, type MemoryBuffer } from './boot.ts';
-import { isMemory, memoryBytes } from './foreign.ts';
-import { H_FRAMES, H_ID_HIGH, H_ID_LOW, LAYOUT_VERSION } from './sync/control.layout.ts';
+import { checkObject, show } from '../base/arguments.ts';
+import { calledAs, VmError } from '../base/errors.ts';
+import { isMemory, type MemoryBuffer, memoryBytes } from '../base/foreign.ts';
+import { PAGE_SIZE } from '../base/limits.ts';
+import { H_FRAMES, H_ID_HIGH, H_ID_LOW, LAYOUT_VERSION } from '../sync/control.layout.ts';
+import { checkControl } from './boot.ts';
 
 /** What `attachMachine` takes. Survives structured cloning. */
 export interface MachineHandle {

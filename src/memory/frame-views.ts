@@ -3,9 +3,8 @@
  * buffer away and has another with the same bytes: `follow` then makes the arrays anew. So whoever keeps one of them must know
  * that the memory cannot move, or ask for it after each `translate`.
  */
-import { VmError } from './base/errors.ts';
-import type { MemoryBuffer } from './boot.ts';
-import { memoryBytes } from './foreign.ts';
+import { VmError } from '../base/errors.ts';
+import { type MemoryBuffer, memoryBytes } from '../base/foreign.ts';
 
 export class FrameViews {
   u8!: Uint8Array;

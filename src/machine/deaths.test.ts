@@ -1,7 +1,7 @@
 /** What is done about a death that cannot be dealt with yet. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { bareMachine } from '../test/kernel.ts';
-import { VmError } from './base/errors.ts';
+import { bareMachine } from '../../test/kernel.ts';
+import { VmError } from '../base/errors.ts';
 import { Deaths, type Mortuary } from './deaths.ts';
 
 beforeEach(() => void vi.useFakeTimers());

@@ -1,8 +1,8 @@
 /** A file as one thread has it open: what `mmap` takes. */
-import type { MappingRef } from './base/brands.ts';
-import { VmError } from './base/errors.ts';
-import type { Kernel } from './space/kernel.ts';
-import { LAYOUT_VERSION } from './sync/control.layout.ts';
+import type { MappingRef } from '../base/brands.ts';
+import { VmError } from '../base/errors.ts';
+import type { Kernel } from '../space/kernel.ts';
+import { LAYOUT_VERSION } from '../sync/control.layout.ts';
 
 /** What `attachFile` takes. Survives structured cloning. */
 export interface FileHandle {

@@ -1,9 +1,9 @@
 /** Conservation (I26): what every pool holds. */
 import { peek } from '#atomics';
-import type { MmRef } from './base/brands.ts';
-import { MM_MAP_COUNT } from './paging/mm.layout.ts';
-import type { Kernel } from './space/kernel.ts';
-import { forEachMm } from './space/mm.ts';
+import type { MmRef } from '../base/brands.ts';
+import { MM_MAP_COUNT } from '../paging/mm.layout.ts';
+import type { Kernel } from '../space/kernel.ts';
+import { forEachMm } from '../space/mm.ts';
 
 export interface PoolCensus {
   /** In use. */

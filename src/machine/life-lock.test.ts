@@ -1,8 +1,8 @@
 /** Life locks against a host of the test's own: a browser's are in test/browser. */
 import { afterEach, describe, expect, test } from 'vitest';
-import { bareMachine, leave } from '../test/kernel.ts';
+import { bareMachine, leave } from '../../test/kernel.ts';
+import { C_LIFE, LIFE_ASKED, LIFE_HELD, LIFE_NONE } from '../sync/control.layout.ts';
 import { type CpuIdentity, type LifeLocks, LifeWatcher, lifeLockName, lifeLocks, takeLifeLock } from './life-lock.ts';
-import { C_LIFE, LIFE_ASKED, LIFE_HELD, LIFE_NONE } from './sync/control.layout.ts';
 
 interface Request {
   readonly name: string;

@@ -5,18 +5,18 @@
  * trying again. Both end at the machine's I/O limit.
  */
 import { now } from '#atomics';
-import { byteCount } from './arguments.ts';
-import type { Backing } from './backing/backing.ts';
-import type { Vpn } from './base/brands.ts';
-import { BusError, SegmentationFault, seenFrom, VmError, WouldBlock } from './base/errors.ts';
-import { PAGE_MASK, PAGE_SIZE } from './base/limits.ts';
-import { READAHEAD_MAX } from './base/tunables.ts';
-import { type AbsentPages, absentPages, bytesIn, providePages } from './fault/absent.ts';
-import type { Faulter } from './fault/faulter.ts';
-import { plainBytes } from './foreign.ts';
-import { publicCall } from './public-call.ts';
-import type { Kernel } from './space/kernel.ts';
-import { COUNTER } from './trace/counters.ts';
+import type { Backing } from '../backing/backing.ts';
+import { byteCount } from '../base/arguments.ts';
+import type { Vpn } from '../base/brands.ts';
+import { BusError, SegmentationFault, seenFrom, VmError, WouldBlock } from '../base/errors.ts';
+import { plainBytes } from '../base/foreign.ts';
+import { PAGE_MASK, PAGE_SIZE } from '../base/limits.ts';
+import { READAHEAD_MAX } from '../base/tunables.ts';
+import { type AbsentPages, absentPages, bytesIn, providePages } from '../fault/absent.ts';
+import type { Faulter } from '../fault/faulter.ts';
+import { publicCall } from '../recovery/public-call.ts';
+import type { Kernel } from '../space/kernel.ts';
+import { COUNTER } from '../trace/counters.ts';
 import type { Translator } from './translate.ts';
 
 /** What `populate` needs of its space. */

@@ -1,10 +1,10 @@
 /** The boundary of public calls, with work that fails as the test says. */
 import { describe, expect, test } from 'vitest';
-import { bareMachine } from '../test/kernel.ts';
-import { VmError } from './base/errors.ts';
+import { bareMachine } from '../../test/kernel.ts';
+import { VmError } from '../base/errors.ts';
+import { C_STATE, CPU_ATTACHED, CPU_DEAD, CPU_GAVE_UP } from '../sync/control.layout.ts';
 import { lastCall, publicCall } from './public-call.ts';
 import { reapCpu } from './reap.ts';
-import { C_STATE, CPU_ATTACHED, CPU_DEAD, CPU_GAVE_UP } from './sync/control.layout.ts';
 
 const timeOut = (): VmError => new VmError('ETIMEDOUT', 'lock', 'somebody has it');
 

@@ -3,20 +3,20 @@
  * dead and whose has given up makes no difference but in `dropReferences`.
  */
 import { load, peek, poke, store } from '#atomics';
-import { pageReap } from './backing/page-lock.ts';
-import type { MappingRef, MmRef, PageRef, TableRef, VmaRef } from './base/brands.ts';
-import { LIVE, ownedBy, R_STATE, RETIRED, stateKind } from './memory/ownership.ts';
-import { P_LOCK, P_MAPPING, P_REFS, P_RMAP_SLOT } from './memory/page.layout.ts';
-import type { Slab } from './memory/slab.ts';
-import { MM_MMAP_LOCK } from './paging/mm.layout.ts';
-import { ptePfn } from './paging/pte.ts';
-import { INTENT_EXIT, INTENT_NONE, INTENT_PROTECT, INTENT_UNMAP, type Intent, readIntent } from './space/intent.ts';
-import { type Kernel, RETIRE_FRAME, RETIRE_NODE, RETIRE_RMAP, RETIRE_TABLE } from './space/kernel.ts';
-import { lockTree, rootOf, settleLayout, unlockTree } from './space/layout.ts';
-import { announceReplaced } from './space/map.ts';
-import { exitMm, exitMmLocked, forEachMm, forEveryMm, isExiting, leaveMm, usesMm } from './space/mm.ts';
-import { protectLocked } from './space/protect.ts';
-import { unmapLocked } from './space/unmap.ts';
+import { pageReap } from '../backing/page-lock.ts';
+import type { MappingRef, MmRef, PageRef, TableRef, VmaRef } from '../base/brands.ts';
+import { LIVE, ownedBy, R_STATE, RETIRED, stateKind } from '../memory/ownership.ts';
+import { P_LOCK, P_MAPPING, P_REFS, P_RMAP_SLOT } from '../memory/page.layout.ts';
+import type { Slab } from '../memory/slab.ts';
+import { MM_MMAP_LOCK } from '../paging/mm.layout.ts';
+import { ptePfn } from '../paging/pte.ts';
+import { INTENT_EXIT, INTENT_NONE, INTENT_PROTECT, INTENT_UNMAP, type Intent, readIntent } from '../space/intent.ts';
+import { type Kernel, RETIRE_FRAME, RETIRE_NODE, RETIRE_RMAP, RETIRE_TABLE } from '../space/kernel.ts';
+import { lockTree, rootOf, settleLayout, unlockTree } from '../space/layout.ts';
+import { announceReplaced } from '../space/map.ts';
+import { exitMm, exitMmLocked, forEachMm, forEveryMm, isExiting, leaveMm, usesMm } from '../space/mm.ts';
+import { protectLocked } from '../space/protect.ts';
+import { unmapLocked } from '../space/unmap.ts';
 import {
   C_HELD,
   C_INTENT,
@@ -25,12 +25,12 @@ import {
   cpuSlot,
   HELD_SLOTS,
   PAGE_LOCK_SLOTS,
-} from './sync/control.layout.ts';
-import { OWNER_MASK } from './sync/lock-classes.ts';
-import { rwsemReap, writeUnlock } from './sync/rwsem.ts';
-import { spinReap } from './sync/spinlock.ts';
-import { COUNTER } from './trace/counters.ts';
-import { DETACHED_REPLACED } from './vma/vma.layout.ts';
+} from '../sync/control.layout.ts';
+import { OWNER_MASK } from '../sync/lock-classes.ts';
+import { rwsemReap, writeUnlock } from '../sync/rwsem.ts';
+import { spinReap } from '../sync/spinlock.ts';
+import { COUNTER } from '../trace/counters.ts';
+import { DETACHED_REPLACED } from '../vma/vma.layout.ts';
 
 /** Each lock is let go of after what it protects was made to agree with itself again. Takes no lock that others could keep. */
 export function releaseSpinlocks(k: Kernel, id: number): void {

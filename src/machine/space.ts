@@ -4,28 +4,29 @@
  */
 import { load, peek, peekF64 } from '#atomics';
 import { CHECKED, DEV } from '#dev';
-import type { Accessor } from './accessor.ts';
-import { byteCount, checkObject, checkProt, mapRequest, pageRange, show } from './arguments.ts';
-import { oops } from './base/assert.ts';
-import type { MmRef, Vpn } from './base/brands.ts';
-import { NONE } from './base/brands.ts';
-import { VmError } from './base/errors.ts';
-import { PAGE_SIZE, VPN_LIMIT } from './base/limits.ts';
-import type { BulkAccess } from './bulk.ts';
+import type { Accessor } from '../access/accessor.ts';
+import type { BulkAccess } from '../access/bulk.ts';
+import { populate } from '../access/populate.ts';
+import { futexNotify, futexWait } from '../access/virtual-futex.ts';
+import { byteCount, checkObject, checkProt, pageRange, show } from '../base/arguments.ts';
+import { oops } from '../base/assert.ts';
+import type { MmRef, Vpn } from '../base/brands.ts';
+import { NONE } from '../base/brands.ts';
+import { VmError } from '../base/errors.ts';
+import { PAGE_SIZE, VPN_LIMIT } from '../base/limits.ts';
+import { MM_MAP_COUNT, MM_MAPPED_PAGES, MM_SEQUENCE } from '../paging/mm.layout.ts';
+import type { View } from '../paging/view.ts';
+import { checkNoCallback, publicCall } from '../recovery/public-call.ts';
+import type { Kernel } from '../space/kernel.ts';
+import { rootOf } from '../space/layout.ts';
+import { mapPages } from '../space/map.ts';
+import { protectRange } from '../space/protect.ts';
+import { unmapPages } from '../space/unmap.ts';
+import { VM_PROT, VM_SHARED } from '../vma/vma.layout.ts';
 import type { SpaceHandle } from './handles.ts';
+import { mapRequest } from './map-request.ts';
 import { MappedFile } from './mapped-file.ts';
 import type { OpenSpace, SpaceHost } from './open-space.ts';
-import { MM_MAP_COUNT, MM_MAPPED_PAGES, MM_SEQUENCE } from './paging/mm.layout.ts';
-import type { View } from './paging/view.ts';
-import { populate } from './populate.ts';
-import { checkNoCallback, publicCall } from './public-call.ts';
-import type { Kernel } from './space/kernel.ts';
-import { rootOf } from './space/layout.ts';
-import { mapPages } from './space/map.ts';
-import { protectRange } from './space/protect.ts';
-import { unmapPages } from './space/unmap.ts';
-import { futexNotify, futexWait } from './virtual-futex.ts';
-import { VM_PROT, VM_SHARED } from './vma/vma.layout.ts';
 
 /** One line of `maps()`. */
 export interface Mapping {

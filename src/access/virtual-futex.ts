@@ -1,18 +1,18 @@
 /** wait and notify on virtual addresses: which queue a word belongs to, and the comparison under its lock. */
 import { load } from '#atomics';
-import { show } from './arguments.ts';
-import type { MappingRef, Vpn } from './base/brands.ts';
-import { NONE } from './base/brands.ts';
-import { SegmentationFault, seenFrom, VmError } from './base/errors.ts';
-import { PAGE_SIZE } from './base/limits.ts';
-import { MM_SERIAL } from './paging/mm.layout.ts';
-import type { View } from './paging/view.ts';
-import type { Kernel } from './space/kernel.ts';
-import { rootOf } from './space/layout.ts';
-import { checkMayWait, type FutexKey, futexEnqueue, futexSleep, futexWake } from './sync/futex.ts';
+import { show } from '../base/arguments.ts';
+import type { MappingRef, Vpn } from '../base/brands.ts';
+import { NONE } from '../base/brands.ts';
+import { SegmentationFault, seenFrom, VmError } from '../base/errors.ts';
+import { PAGE_SIZE } from '../base/limits.ts';
+import type { FrameViews } from '../memory/frame-views.ts';
+import { MM_SERIAL } from '../paging/mm.layout.ts';
+import type { View } from '../paging/view.ts';
+import type { Kernel } from '../space/kernel.ts';
+import { rootOf } from '../space/layout.ts';
+import { checkMayWait, type FutexKey, futexEnqueue, futexSleep, futexWake } from '../sync/futex.ts';
+import { VM_SHARED } from '../vma/vma.layout.ts';
 import { MAX_PAIR_ATTEMPTS, type Translator } from './translate.ts';
-import type { FrameViews } from './views.ts';
-import { VM_SHARED } from './vma/vma.layout.ts';
 
 export interface FutexParts {
   readonly k: Kernel;

@@ -3,20 +3,25 @@
  * of them.
  */
 import { peek } from '#atomics';
-import { Accessor } from './accessor.ts';
-import type { Space } from './address-space.ts';
-import { oops } from './base/assert.ts';
-import type { MmRef } from './base/brands.ts';
-import { BulkAccess } from './bulk.ts';
-import { designById } from './design/designs.ts';
-import { Faulter } from './fault/faulter.ts';
+import { Accessor } from '../access/accessor.ts';
+import { BulkAccess } from '../access/bulk.ts';
+import { Translator } from '../access/translate.ts';
+import { oops } from '../base/assert.ts';
+import type { MmRef } from '../base/brands.ts';
+import { designById } from '../design/designs.ts';
+import { Faulter } from '../fault/faulter.ts';
+import type { FrameViews } from '../memory/frame-views.ts';
+import { Tlb } from '../paging/tlb.ts';
+import { View } from '../paging/view.ts';
+import type { Kernel } from '../space/kernel.ts';
+import { H_DESIGN } from '../sync/control.layout.ts';
 import type { SpaceHandle } from './handles.ts';
-import { Tlb } from './paging/tlb.ts';
-import { View } from './paging/view.ts';
-import type { Kernel } from './space/kernel.ts';
-import { H_DESIGN } from './sync/control.layout.ts';
-import { Translator } from './translate.ts';
-import type { FrameViews } from './views.ts';
+
+/** A handle of this thread on the space. */
+export interface Holder {
+  /** Its machine is closed: it is of no use any more. */
+  machineClosed(): void;
+}
 
 /** What a space needs of its machine. */
 export interface SpaceHost {
@@ -37,7 +42,7 @@ export class OpenSpace {
   readonly accessor: Accessor;
   readonly bulk: BulkAccess;
   /** The handles that are not closed. */
-  readonly holders: Set<Space> = new Set();
+  readonly holders: Set<Holder> = new Set();
 
   constructor(host: SpaceHost, handle: SpaceHandle) {
     const k = host.kernel;

@@ -2,8 +2,9 @@
  * Objects of callers, looked at without running their code: through the engine's own getters, taken once. A subclass, a Proxy or an
  * own property named `length` has no say; another realm's arrays and buffers are as good as ours.
  */
-import { VmError } from './base/errors.ts';
-import type { MemoryBuffer } from './boot.ts';
+import { VmError } from './errors.ts';
+
+export type MemoryBuffer = SharedArrayBuffer | ArrayBuffer;
 
 const TYPED_ARRAY = Object.getPrototypeOf(Uint8Array.prototype) as object;
 /** The constructor's name for a typed array, undefined for anything else. */

@@ -8,23 +8,12 @@
  * cpu that is at it. If that one dies or gives up as well, whoever takes over its work takes over this too (`collect`).
  */
 import { cas, load, now, store } from '#atomics';
-import { Oops, VmError } from './base/errors.ts';
-import { MAX_CPUS, VPN_LIMIT } from './base/limits.ts';
-import { abandonedTag } from './memory/ownership.ts';
-import { bumpGeneration } from './paging/generation.ts';
-import {
-  concernedSpaces,
-  dropReferences,
-  finishExit,
-  finishLayout,
-  releasePageLocks,
-  releaseSpinlocks,
-  settleTree,
-  takeNodes,
-  takeRecords,
-} from './reap-steps.ts';
-import type { Kernel } from './space/kernel.ts';
-import { forEachMm, forEveryMm } from './space/mm.ts';
+import { Oops, VmError } from '../base/errors.ts';
+import { MAX_CPUS, VPN_LIMIT } from '../base/limits.ts';
+import { abandonedTag } from '../memory/ownership.ts';
+import { bumpGeneration } from '../paging/generation.ts';
+import type { Kernel } from '../space/kernel.ts';
+import { forEachMm, forEveryMm } from '../space/mm.ts';
 import {
   C_SERIAL,
   C_SLOT,
@@ -38,11 +27,22 @@ import {
   cpuSlot,
   GRACE,
   H_DEATHS,
-} from './sync/control.layout.ts';
-import { attachingBy, detachCpu } from './sync/cpu.ts';
-import { futexReap } from './sync/futex.ts';
-import { checkGaveUp, forgetGivingUp, releasingHeld } from './sync/spinlock.ts';
-import { COUNTER } from './trace/counters.ts';
+} from '../sync/control.layout.ts';
+import { attachingBy, detachCpu } from '../sync/cpu.ts';
+import { futexReap } from '../sync/futex.ts';
+import { checkGaveUp, forgetGivingUp, releasingHeld } from '../sync/spinlock.ts';
+import { COUNTER } from '../trace/counters.ts';
+import {
+  concernedSpaces,
+  dropReferences,
+  finishExit,
+  finishLayout,
+  releasePageLocks,
+  releaseSpinlocks,
+  settleTree,
+  takeNodes,
+  takeRecords,
+} from './reap-steps.ts';
 
 export interface Reaping {
   /** Only the thread of that serial. */

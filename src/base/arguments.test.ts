@@ -1,9 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { byteCount, checkObject, checkProt, mapRequest, pageRange, show } from './arguments.ts';
-import type { MappingRef } from './base/brands.ts';
-
-const NO_FILE = 0 as MappingRef;
-const FILE = 77 as MappingRef;
+import { byteCount, checkObject, checkProt, pageRange, show } from './arguments.ts';
 
 describe('arguments', () => {
   test('that are byte counts are whole, safe and not negative', () => {
@@ -26,16 +22,6 @@ describe('arguments', () => {
     for (const prot of [0, 1, 7]) expect(checkProt(prot, 'test')).toBe(prot);
     for (const prot of [8, -1, 1.5, 2 ** 32 + 1, '1', undefined])
       expect(() => checkProt(prot, 'test')).toThrow(/EINVAL/);
-  });
-
-  test('of mmap become a request', () => {
-    const base = { addr: 0, length: 5000, prot: 3, flags: 0x22, offset: 0, mapping: NO_FILE };
-    expect(mapRequest(base)).toMatchObject({ pages: 2, placement: 'anywhere', mapping: NO_FILE, offset: 0 });
-    expect(mapRequest({ ...base, addr: 0x12345678 })).toMatchObject({ placement: 'hint', start: 0x12345 });
-    expect(mapRequest({ ...base, addr: 2 ** 47 })).toMatchObject({ placement: 'anywhere' });
-    expect(mapRequest({ ...base, addr: 0x10000, flags: 0x32 })).toMatchObject({ placement: 'fixed', start: 16 });
-    expect(mapRequest({ ...base, addr: 0x10000, flags: 0x100022 })).toMatchObject({ placement: 'fixed-noreplace' });
-    expect(mapRequest({ ...base, prot: 1, flags: 1, offset: 3 * 4096, mapping: FILE })).toMatchObject({ offset: 3 });
   });
 
   test('of any kind can be shown in a message without running their code', () => {

@@ -4,12 +4,12 @@
  * middle is thrown with the bytes done before it.
  */
 import { copyData, fillData, moveData } from '#atomics';
-import { byteCount, show } from './arguments.ts';
-import { BusError, SegmentationFault, seenFrom, VmError } from './base/errors.ts';
-import { PAGE_MASK, PAGE_SIZE } from './base/limits.ts';
-import { plainBytes } from './foreign.ts';
+import { byteCount, show } from '../base/arguments.ts';
+import { BusError, SegmentationFault, seenFrom, VmError } from '../base/errors.ts';
+import { plainBytes } from '../base/foreign.ts';
+import { PAGE_MASK, PAGE_SIZE } from '../base/limits.ts';
+import type { FrameViews } from '../memory/frame-views.ts';
 import { MAX_PAIR_ATTEMPTS, type Translator } from './translate.ts';
-import type { FrameViews } from './views.ts';
 
 export class BulkAccess {
   private readonly _translator: Translator;

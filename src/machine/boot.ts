@@ -1,24 +1,25 @@
 /** Making a machine's memory, and one thread's kernel over it. */
 import { load, poke, store } from '#atomics';
 import { CHECKED } from '#dev';
-import { Files } from './backing/files.ts';
-import { MAPPING_WORDS } from './backing/mapping.layout.ts';
-import { PageCache } from './backing/page-cache.ts';
-import { Reclaim } from './backing/reclaim.ts';
-import { TEXT_WORDS, TextStore } from './backing/text.ts';
-import type { MappingRef, VmaRef } from './base/brands.ts';
-import { VmError } from './base/errors.ts';
-import { MAX_FRAMES, MIN_FRAMES, PAGE_SIZE } from './base/limits.ts';
-import type { FaultProtocol } from './fault/protocol.ts';
-import { Frames } from './memory/frames.ts';
-import { LIVE } from './memory/ownership.ts';
-import { P_STATE } from './memory/page.layout.ts';
-import { TABLE_HEADER_WORDS } from './memory/regions.layout.ts';
-import { computeRegions, type Regions } from './memory/regions.ts';
-import { arenaSource, regionSource, Slab } from './memory/slab.ts';
-import { nudgeSpacesOf } from './paging/generation.ts';
-import { RMAP_NODE_WORDS, Rmap } from './paging/rmap.ts';
-import { Tables } from './paging/tables.ts';
+import { Files } from '../backing/files.ts';
+import { MAPPING_WORDS } from '../backing/mapping.layout.ts';
+import { PageCache } from '../backing/page-cache.ts';
+import { Reclaim } from '../backing/reclaim.ts';
+import { TEXT_WORDS, TextStore } from '../backing/text.ts';
+import type { MappingRef, VmaRef } from '../base/brands.ts';
+import { VmError } from '../base/errors.ts';
+import type { MemoryBuffer } from '../base/foreign.ts';
+import { MAX_FRAMES, MIN_FRAMES, PAGE_SIZE } from '../base/limits.ts';
+import type { FaultProtocol } from '../fault/protocol.ts';
+import { Frames } from '../memory/frames.ts';
+import { LIVE } from '../memory/ownership.ts';
+import { P_STATE } from '../memory/page.layout.ts';
+import { TABLE_HEADER_WORDS } from '../memory/regions.layout.ts';
+import { computeRegions, type Regions } from '../memory/regions.ts';
+import { arenaSource, regionSource, Slab } from '../memory/slab.ts';
+import { nudgeSpacesOf } from '../paging/generation.ts';
+import { RMAP_NODE_WORDS, Rmap } from '../paging/rmap.ts';
+import { Tables } from '../paging/tables.ts';
 import {
   type Kernel,
   RETIRE_FRAME,
@@ -33,7 +34,7 @@ import {
   SLAB_TEXT,
   SLAB_VMA,
   type Slabs,
-} from './space/kernel.ts';
+} from '../space/kernel.ts';
 import {
   EPOCH,
   FRAME_BUMP,
@@ -51,19 +52,17 @@ import {
   LAYOUT_VERSION,
   MAGIC,
   TABLE_BUMP,
-} from './sync/control.layout.ts';
-import type { Cpu } from './sync/cpu.ts';
-import { Rcu } from './sync/rcu.ts';
-import { Planner } from './vma/plan.ts';
-import { NODE_WORDS } from './vma/tree.layout.ts';
-import { VmaTree } from './vma/tree.ts';
-import { VMA_WORDS } from './vma/vma.layout.ts';
-import { VmaTable } from './vma/vma-table.ts';
+} from '../sync/control.layout.ts';
+import type { Cpu } from '../sync/cpu.ts';
+import { Rcu } from '../sync/rcu.ts';
+import { Planner } from '../vma/plan.ts';
+import { NODE_WORDS } from '../vma/tree.layout.ts';
+import { VmaTree } from '../vma/tree.ts';
+import { VMA_WORDS } from '../vma/vma.layout.ts';
+import { VmaTable } from '../vma/vma-table.ts';
 
 /** Runs of the checker are repeated: there chains are the same in each. */
 const CHECKED_SEED = 0x2545f491;
-
-export type MemoryBuffer = SharedArrayBuffer | ArrayBuffer;
 
 /** In the version of the machines of the checked build, whose nodes and rings are smaller: no other build may touch them. */
 const CHECKED_BUILD = 0x10000;

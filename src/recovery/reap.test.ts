@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { bareMachine } from '../test/kernel.ts';
-import { descriptorText } from './backing/descriptor.ts';
-import { pageTryLock, pageUnlock } from './backing/page-lock.ts';
-import { P_REFS } from './memory/page.layout.ts';
+import { bareMachine } from '../../test/kernel.ts';
+import { descriptorText } from '../backing/descriptor.ts';
+import { pageTryLock, pageUnlock } from '../backing/page-lock.ts';
+import { P_REFS } from '../memory/page.layout.ts';
+import { C_SERIAL, C_STATE, CPU_ATTACHED, CPU_DEAD, CPU_GAVE_UP } from '../sync/control.layout.ts';
+import { attachingBy } from '../sync/cpu.ts';
 import { leaveUnfinished, reapCpu, reapThread } from './reap.ts';
 import { releasePageLocks } from './reap-steps.ts';
-import { C_SERIAL, C_STATE, CPU_ATTACHED, CPU_DEAD, CPU_GAVE_UP } from './sync/control.layout.ts';
-import { attachingBy } from './sync/cpu.ts';
 
 describe('whoever reaps', () => {
   test('takes nobody but the thread of the serial that he was given', () => {

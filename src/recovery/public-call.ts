@@ -3,10 +3,10 @@
  * of the cpu when it throws.
  */
 
-import { inNameOf, Oops, VmError } from './base/errors.ts';
+import { inNameOf, Oops, VmError } from '../base/errors.ts';
+import type { Kernel } from '../space/kernel.ts';
+import { cutOff, cutShort } from '../sync/spinlock.ts';
 import { finishOthers, leaveUnfinished, recover, standDown } from './reap.ts';
-import type { Kernel } from './space/kernel.ts';
-import { cutOff, cutShort } from './sync/spinlock.ts';
 
 /** Milliseconds to wait for others while a call that has given up is finished: they hold a lock for a moment, or are gone. */
 const PATIENCE_MS = 100;

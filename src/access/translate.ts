@@ -3,20 +3,20 @@
  * a stale generation, an unaligned access or a bad address.
  */
 import { cas, load } from '#atomics';
-import { show } from './arguments.ts';
-import type { Vpn } from './base/brands.ts';
-import { NONE } from './base/brands.ts';
-import { SegmentationFault, seenFrom, VmError } from './base/errors.ts';
-import { ADDRESS_LIMIT, PAGE_MASK, PAGE_SIZE } from './base/limits.ts';
-import { TLB_MASK } from './base/tunables.ts';
-import type { Faulter } from './fault/faulter.ts';
-import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_WRITE, ptePfn } from './paging/pte.ts';
-import { LEAF_PAGES } from './paging/table.layout.ts';
-import type { Tlb } from './paging/tlb.ts';
-import type { View } from './paging/view.ts';
-import { callDone, callFailed, enterCall, helpedOthers } from './public-call.ts';
-import type { Kernel } from './space/kernel.ts';
-import { COUNTER } from './trace/counters.ts';
+import { show } from '../base/arguments.ts';
+import type { Vpn } from '../base/brands.ts';
+import { NONE } from '../base/brands.ts';
+import { SegmentationFault, seenFrom, VmError } from '../base/errors.ts';
+import { ADDRESS_LIMIT, PAGE_MASK, PAGE_SIZE } from '../base/limits.ts';
+import { TLB_MASK } from '../base/tunables.ts';
+import type { Faulter } from '../fault/faulter.ts';
+import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_WRITE, ptePfn } from '../paging/pte.ts';
+import { LEAF_PAGES } from '../paging/table.layout.ts';
+import type { Tlb } from '../paging/tlb.ts';
+import type { View } from '../paging/view.ts';
+import { callDone, callFailed, enterCall, helpedOthers } from '../recovery/public-call.ts';
+import type { Kernel } from '../space/kernel.ts';
+import { COUNTER } from '../trace/counters.ts';
 
 const WRITABLE: number = PTE_PRESENT | PTE_WRITE | PTE_DIRTY;
 /** Attempts to have two pages translated at the same instant. */

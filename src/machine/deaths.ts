@@ -4,11 +4,10 @@
  * word is tried on signs of life.
  */
 import { load } from '#atomics';
-import { checkObject, show } from './arguments.ts';
-import { VmError } from './base/errors.ts';
-import { MAX_CPUS } from './base/limits.ts';
-import { type CpuIdentity, type LifeLocks, LifeWatcher } from './life-lock.ts';
-import type { Kernel } from './space/kernel.ts';
+import { checkObject, show } from '../base/arguments.ts';
+import { VmError } from '../base/errors.ts';
+import { MAX_CPUS } from '../base/limits.ts';
+import type { Kernel } from '../space/kernel.ts';
 import {
   C_SERIAL,
   C_STATE,
@@ -19,7 +18,8 @@ import {
   CPU_GAVE_UP,
   CPUS_USED,
   cpuSlot,
-} from './sync/control.layout.ts';
+} from '../sync/control.layout.ts';
+import { type CpuIdentity, type LifeLocks, LifeWatcher } from './life-lock.ts';
 
 /** What `watch` needs of a Worker of node:worker_threads. */
 export interface WatchedWorker {

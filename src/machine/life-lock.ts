@@ -18,8 +18,8 @@ import {
   LIFE_ASKED,
   LIFE_HELD,
   LIFE_NONE,
-} from './sync/control.layout.ts';
-import type { Cpu } from './sync/cpu.ts';
+} from '../sync/control.layout.ts';
+import type { Cpu } from '../sync/cpu.ts';
 
 /** What is used of the host's `navigator.locks`. `signal` is an AbortSignal: not every consumer's compiler knows it. */
 export interface LifeLocks {

@@ -24,15 +24,15 @@ import {
   setDataF64,
   store,
 } from '#atomics';
-import { show } from './arguments.ts';
-import { oops } from './base/assert.ts';
-import { VmError } from './base/errors.ts';
-import { PAGE_MASK, PAGE_SIZE } from './base/limits.ts';
-import { TLB_MASK } from './base/tunables.ts';
-import type { View } from './paging/view.ts';
-import type { Rcu } from './sync/rcu.ts';
+import { show } from '../base/arguments.ts';
+import { oops } from '../base/assert.ts';
+import { VmError } from '../base/errors.ts';
+import { PAGE_MASK, PAGE_SIZE } from '../base/limits.ts';
+import { TLB_MASK } from '../base/tunables.ts';
+import type { FrameViews } from '../memory/frame-views.ts';
+import type { View } from '../paging/view.ts';
+import type { Rcu } from '../sync/rcu.ts';
 import type { Translator } from './translate.ts';
-import type { FrameViews } from './views.ts';
 
 const LITTLE = true;
 const POLL =
