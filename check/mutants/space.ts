@@ -276,7 +276,11 @@ export const spaceMutants: readonly Mutant[] = [
     model: 'zero-upgrade',
     why: 'The generation is not bumped at all.',
     edits: [
-      { file: 'src/fault/install.ts', find: '    bumpGeneration(k.cpu, f.mm, f.vpn, (f.vpn + 1) as Vpn);\n', replace: '' },
+      {
+        file: 'src/fault/install.ts',
+        find: '    bumpGeneration(k.cpu, f.mm, f.vpn, (f.vpn + 1) as Vpn);\n',
+        replace: '',
+      },
     ],
     fails: /not among those/,
   },

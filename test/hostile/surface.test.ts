@@ -31,10 +31,10 @@ function known(on: string): string[] {
 
 describe('hostile programs know', () => {
   test.each([
-    ['space', Space.prototype, 'address-space.ts'],
-    ['machine', Machine.prototype, 'machine.ts'],
-    ['file', MappedFile.prototype, 'mapped-file.ts'],
-    ['accessor', Accessor.prototype, 'accessor.ts'],
+    ['space', Space.prototype, 'machine/space.ts'],
+    ['machine', Machine.prototype, 'machine/machine.ts'],
+    ['file', MappedFile.prototype, 'machine/mapped-file.ts'],
+    ['accessor', Accessor.prototype, 'access/accessor.ts'],
   ])('every public method of the %s', (on, prototype, file) => {
     expect(known(on).sort()).toEqual(publicNames(prototype, file).sort());
   });
