@@ -153,8 +153,8 @@ function auditTables(machine: Machine, handle: SpaceHandle, mapped: Map<number, 
   const k = machine.kernel;
   const layout = machine.attachSpace(handle).maps();
   k.rcu.walking(() => {
-    k.tables.forEachLeaf(handle.space as MmRef, 0 as Vpn, VPN_LIMIT as Vpn, (leaf, from) => {
-      const first = from - (from % LEAF_PAGES);
+    k.tables.forEachLeaf(handle.space as MmRef, 0 as Vpn, VPN_LIMIT as Vpn, (leaf) => {
+      const first = k.tables.firstPage(leaf);
       let used = 0;
       for (let i = 0; i < LEAF_PAGES; i++) {
         const pte = k.words[k.tables.entries(leaf) + i] as number;

@@ -167,7 +167,11 @@ export const backingMutants: readonly Mutant[] = [
     model: 'reclaim-munmap',
     why: 'Reclaim takes the PTE away without the leaf’s lock.',
     edits: [
-      { file: RECLAIM, find: '    this._tables.lockLeaf(leaf);\n', replace: '' },
+      {
+        file: RECLAIM,
+        find: 'const leaf = this._tables.lockLeaf(this._tables.tableOf(entry));',
+        replace: 'const leaf = this._tables.tableOf(entry) as never;',
+      },
       { file: RECLAIM, find: '      this._tables.unlockLeaf(leaf);\n', replace: '' },
     ],
     fails: /data race|entries counted|frame \d+/,

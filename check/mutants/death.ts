@@ -31,7 +31,7 @@ export const deathMutants: readonly Mutant[] = [
     edits: [
       {
         file: 'src/space/protect.ts',
-        find: '      writeIntent(k.cpu, INTENT_PROTECT, mm, start, end, prot);\n',
+        find: '    writeIntent(k.cpu, INTENT_PROTECT, mm, start, end, prot);\n',
         replace: '',
       },
     ],

@@ -4,7 +4,9 @@ import type { Mutant } from './mutant.ts';
 const UNMAP = 'src/space/unmap.ts';
 const COMMIT = 'src/fault/commit.ts';
 
-const notDetached: Mutant['edits'] = [{ file: UNMAP, find: '  detach(k, inside, DETACHED_UNMAPPED);\n', replace: '' }];
+const notDetached: Mutant['edits'] = [
+  { file: UNMAP, find: '  detach(k, removal.inside, DETACHED_UNMAPPED);\n', replace: '' },
+];
 const detachedNotChecked: Mutant['edits'] = [
   {
     file: COMMIT,
@@ -59,12 +61,11 @@ export const spaceMutants: readonly Mutant[] = [
     model: 'munmap-fault',
     why: 'The PTEs are zapped before the VMA is detached: a fault in between installs a page that nobody zaps.',
     edits: [
-      { file: UNMAP, find: '  detach(k, inside, DETACHED_UNMAPPED);\n', replace: '' },
+      { file: UNMAP, find: '  detach(k, removal.inside, DETACHED_UNMAPPED);\n', replace: '' },
       {
         file: UNMAP,
-        find: '  lockTree(k, mm);\n  try {\n    commit(k, mm, plan, edit);\n  } catch (error) {',
-        replace:
-          '  detach(k, inside, DETACHED_UNMAPPED);\n  lockTree(k, mm);\n  try {\n    commit(k, mm, plan, edit);\n  } catch (error) {',
+        find: '  commitPrepared(k, mm, removal);\n',
+        replace: '  detach(k, removal.inside, DETACHED_UNMAPPED);\n  commitPrepared(k, mm, removal);\n',
       },
     ],
     fails: /a PTE in a hole|frame \d+ is/,
@@ -186,9 +187,8 @@ export const spaceMutants: readonly Mutant[] = [
       { file: 'src/space/protect.ts', find: '  bumpGeneration(k.cpu, mm, start, end);\n', replace: '' },
       {
         file: 'src/space/protect.ts',
-        find: '  lockTree(k, mm);\n  try {\n    const root = rootOf(k, mm);\n    const plan',
-        replace:
-          '  bumpGeneration(k.cpu, mm, start, end);\n  lockTree(k, mm);\n  try {\n    const root = rootOf(k, mm);\n    const plan',
+        find: '  underTreeLock(k, mm, (root) => {\n    const plan',
+        replace: '  bumpGeneration(k.cpu, mm, start, end);\n  underTreeLock(k, mm, (root) => {\n    const plan',
       },
     ],
     fails: /not among those/,
@@ -233,12 +233,12 @@ export const spaceMutants: readonly Mutant[] = [
     model: 'two-faults-anon',
     why: 'The commit does not hold the leaf’s lock.',
     edits: [
-      { file: COMMIT, find: '  tables.lockLeaf(leaf);\n', replace: '' },
+      { file: COMMIT, find: 'const locked = tables.lockLeaf(leaf);', replace: 'const locked = leaf as LockedLeaf;' },
       {
         file: 'src/paging/tables.ts',
-        find: '  unlockLeaf(leaf: TableRef): void {\n    spinUnlock(this._cpu, leaf + T_LOCK);',
+        find: '  unlockLeaf(leaf: LockedLeaf): void {\n    spinUnlock(this._cpu, leaf + T_LOCK);',
         replace:
-          '  unlockLeaf(leaf: TableRef): void {\n    if (load(this._words, leaf + T_LOCK) !== 0) spinUnlock(this._cpu, leaf + T_LOCK);',
+          '  unlockLeaf(leaf: LockedLeaf): void {\n    if (load(this._words, leaf + T_LOCK) !== 0) spinUnlock(this._cpu, leaf + T_LOCK);',
       },
     ],
     fails: /data race|is lost|frame \d+ is|lock/,
@@ -250,8 +250,14 @@ export const spaceMutants: readonly Mutant[] = [
     edits: [
       {
         file: 'src/fault/install.ts',
-        find: '    store(k.words, entry, 0);\n    bumpGeneration(k.cpu, f.mm, f.vpn, (f.vpn + 1) as Vpn);\n',
+        find: '    k.tables.clearEntry(f.leaf, entry);\n    bumpGeneration(k.cpu, f.mm, f.vpn, (f.vpn + 1) as Vpn);\n',
         replace: '',
+      },
+      {
+        file: 'src/fault/install.ts',
+        find: '  k.tables.fillEntry(f.leaf, entry, writablePte(pfn));\n',
+        replace:
+          '  if (seen === 0) k.tables.fillEntry(f.leaf, entry, writablePte(pfn));\n  else k.tables.setEntry(f.leaf, entry, writablePte(pfn));\n',
       },
       {
         file: 'src/fault/install.ts',
@@ -267,7 +273,15 @@ export const spaceMutants: readonly Mutant[] = [
     id: 'zero-upgrade/not-cleared',
     model: 'zero-upgrade',
     why: 'The old PTE is there until the new one replaces it, after the bump [C2]: who walks in between caches the zero page for good.',
-    edits: [{ file: 'src/fault/install.ts', find: '    store(k.words, entry, 0);\n', replace: '' }],
+    edits: [
+      { file: 'src/fault/install.ts', find: '    k.tables.clearEntry(f.leaf, entry);\n', replace: '' },
+      {
+        file: 'src/fault/install.ts',
+        find: '  k.tables.fillEntry(f.leaf, entry, writablePte(pfn));\n',
+        replace:
+          '  if (seen === 0) k.tables.fillEntry(f.leaf, entry, writablePte(pfn));\n  else k.tables.setEntry(f.leaf, entry, writablePte(pfn));\n',
+      },
+    ],
     fails: /not among those/,
     preemptions: 3,
   },
@@ -288,7 +302,7 @@ export const spaceMutants: readonly Mutant[] = [
     id: 'teardown-fault/upper-entry-not-checked',
     model: 'teardown-fault',
     why: 'The commit does not look whether the upper entry still names the leaf (I8): the page goes into a leaf that is gone.',
-    edits: [{ file: COMMIT, find: '!tables.isHooked(leaf)', replace: 'leaf === NONE' }],
+    edits: [{ file: COMMIT, find: '!tables.isHooked(locked)', replace: 'locked === NONE' }],
     fails: /not among those|is lost|frame \d+ is|freed|wrong leaf/,
   },
   {
@@ -298,8 +312,8 @@ export const spaceMutants: readonly Mutant[] = [
     edits: [
       {
         file: 'src/paging/tables.ts',
-        find: 'const empty = this.used(leaf) === 0 && this.isHooked(leaf);',
-        replace: 'const empty = this.isHooked(leaf);',
+        find: 'const empty = this.used(leaf) === 0 && this.isHooked(locked);',
+        replace: 'const empty = this.isHooked(locked);',
       },
     ],
     fails: /not among those|is lost|frame \d+ is/,
@@ -371,7 +385,7 @@ export const spaceMutants: readonly Mutant[] = [
       ...noBumpInZap,
       {
         file: UNMAP,
-        find: '  detach(k, inside, DETACHED_UNMAPPED);\n',
+        find: '  detach(k, removal.inside, DETACHED_UNMAPPED);\n',
         replace: '  bumpGeneration(k.cpu, mm, start, end);\n  detach(k, inside, DETACHED_UNMAPPED);\n',
       },
       {
@@ -587,13 +601,13 @@ export const spaceMutants: readonly Mutant[] = [
     edits: [
       {
         file: UNMAP,
-        find: '  detach(k, inside, DETACHED_UNMAPPED);\n',
+        find: '  detach(k, removal.inside, DETACHED_UNMAPPED);\n',
         replace:
-          '  detach(k, inside, DETACHED_UNMAPPED);\n  lockTree(k, mm);\n  commit(k, mm, plan, edit);\n  unlockTree(k, mm);\n  clearIntent(k.cpu);\n  writeUnlock(k.cpu, mm + MM_MMAP_LOCK);\n',
+          '  detach(k, removal.inside, DETACHED_UNMAPPED);\n  commitPrepared(k, mm, removal);\n  clearIntent(k.cpu);\n  writeUnlock(k.cpu, mm + MM_MMAP_LOCK);\n',
       },
       {
         file: UNMAP,
-        find: '  lockTree(k, mm);\n  try {\n    commit(k, mm, plan, edit);\n  } catch (error) {\n    throw cutShort(k.cpu, error);\n  } finally {\n    unlockTree(k, mm);\n  }\n  clearIntent(k.cpu);\n',
+        find: '  commitPrepared(k, mm, removal);\n  clearIntent(k.cpu);\n',
         replace: '  writeLock(k.cpu, mm + MM_MMAP_LOCK);\n',
       },
     ],

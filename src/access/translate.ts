@@ -10,7 +10,7 @@ import { SegmentationFault, seenFrom, VmError } from '../base/errors.ts';
 import { ADDRESS_LIMIT, PAGE_MASK, PAGE_SIZE } from '../base/limits.ts';
 import { TLB_MASK } from '../base/tunables.ts';
 import type { Faulter } from '../fault/faulter.ts';
-import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_WRITE, ptePfn } from '../paging/pte.ts';
+import { isReadable, isWritable, PTE_ACCESSED, ptePfn } from '../paging/pte.ts';
 import { LEAF_PAGES } from '../paging/table.layout.ts';
 import type { Tlb } from '../paging/tlb.ts';
 import type { View } from '../paging/view.ts';
@@ -18,7 +18,6 @@ import { callDone, callFailed, enterCall, helpedOthers } from '../recovery/publi
 import type { Kernel } from '../space/kernel.ts';
 import { COUNTER } from '../trace/counters.ts';
 
-const WRITABLE: number = PTE_PRESENT | PTE_WRITE | PTE_DIRTY;
 /** Attempts to have two pages translated at the same instant. */
 export const MAX_PAIR_ATTEMPTS = 1000;
 
@@ -110,10 +109,9 @@ export class Translator {
     if (leaf === NONE) return false;
     const entry = k.tables.entries(leaf) + (vpn & (LEAF_PAGES - 1));
     const pte = load(k.words, entry);
-    const wanted = write ? WRITABLE : PTE_PRESENT;
-    if ((pte & wanted) !== wanted) return false;
+    if (!(write ? isWritable(pte) : isReadable(pte))) return false;
     if ((pte & PTE_ACCESSED) === 0 && cas(k.words, entry, pte, pte | PTE_ACCESSED) !== pte) return false;
-    this._tlb.fill(vpn, ptePfn(pte), (pte & WRITABLE) === WRITABLE);
+    this._tlb.fill(vpn, ptePfn(pte), isWritable(pte));
     return true;
   }
 }

@@ -97,7 +97,7 @@ function keyOf(k: Kernel, view: View, address: number, access: string): FutexKey
   if (mapping === NONE || (k.vmas.flags(vma) & VM_SHARED) === 0) {
     return { owner: view.mm, serial: load(k.words, view.mm + MM_SERIAL), address };
   }
-  const page = k.vmas.offset(vma) + (vpn - k.vmas.start(vma));
+  const page = k.vmas.pageIndex(vma, vpn);
   return { owner: mapping, serial: k.files.serial(mapping), address: page * PAGE_SIZE + (address % PAGE_SIZE) };
 }
 

@@ -6,7 +6,7 @@
  *
  * The hand and the records are all there is: no list that a death could break.
  */
-import { add, cas, load, peek, peekRacy, poke, store } from '#atomics';
+import { add, cas, load, peek, peekRacy, poke } from '#atomics';
 import type { MmRef, PageRef, Pfn, Vpn } from '../base/brands.ts';
 import { NONE } from '../base/brands.ts';
 import { VmError } from '../base/errors.ts';
@@ -14,7 +14,7 @@ import { RECLAIM_BATCH } from '../base/tunables.ts';
 import type { Frames } from '../memory/frames.ts';
 import { P_FLAGS, P_LINK, P_MAPPING, P_PINS, P_REFS, PG_REFERENCED, PG_UPTODATE } from '../memory/page.layout.ts';
 import { bumpGeneration } from '../paging/generation.ts';
-import { PTE_ACCESSED, PTE_NONE, PTE_PRESENT, PTE_ZAPPED, ptePfn } from '../paging/pte.ts';
+import { EMPTY, LEAVING, PTE_ACCESSED, ptePfn, pteState } from '../paging/pte.ts';
 import type { Rmap } from '../paging/rmap.ts';
 import type { Tables } from '../paging/tables.ts';
 import { CLOCK_HAND, FRAME_BUMP } from '../sync/control.layout.ts';
@@ -226,18 +226,17 @@ export class Reclaim {
 
   private _unmapOne(page: PageRef, entry: number): boolean {
     const { words } = this._cpu;
-    const leaf = this._tables.tableOf(entry);
-    this._tables.lockLeaf(leaf);
+    const leaf = this._tables.lockLeaf(this._tables.tableOf(entry));
     let empty = false;
     try {
       const pte = load(words, entry);
-      if ((pte & PTE_ZAPPED) !== 0) return false;
-      const ours = (pte & (PTE_PRESENT | PTE_NONE)) !== 0 && this._frames.pageOf(ptePfn(pte)) === page;
+      const state = pteState(pte);
+      if (state === LEAVING) return false;
+      const ours = state !== EMPTY && this._frames.pageOf(ptePfn(pte)) === page;
       if (ours) {
         const vpn = this._tables.vpnOf(entry);
-        store(words, entry, 0);
+        this._tables.clearEntry(leaf, entry);
         bumpGeneration(this._cpu, this._tables.mmOf(leaf) as MmRef, vpn, (vpn + 1) as Vpn);
-        this._tables.addUsed(leaf, -1);
         empty = this._tables.used(leaf) === 0;
       }
       this._rmap.remove(page, entry); // with no PTE behind it, it is what a dead thread left

@@ -27,7 +27,7 @@ export function absentPages(f: Faulter, vpn: Vpn, most: number): AbsentPages | u
     const vma = tree.find(rootOf(f.k, f.mm), vpn);
     const mapping = vma === NONE ? NONE : vmas.mapping(vma);
     if (mapping === NONE) return undefined;
-    const index = indexOf(f, vma, vpn);
+    const index = vmas.pageIndex(vma, vpn);
     const limit = Math.min(most, vmas.end(vma) - vpn);
     let count = 0;
     while (count < limit && files.contains(mapping as MappingRef, index + count)) {
@@ -65,11 +65,7 @@ export function providePages(f: Faulter, vpn: Vpn, pages: AbsentPages, bytes: Ui
 function mapsStill(f: Faulter, vma: VmaRef, vpn: Vpn, { mapping, serial, index }: AbsentPages): boolean {
   const { vmas, files } = f.k;
   if (vma === NONE || vmas.mapping(vma) !== mapping) return false;
-  return files.serial(mapping) === serial && indexOf(f, vma, vpn) === index;
-}
-
-function indexOf({ k }: Faulter, vma: VmaRef, vpn: Vpn): number {
-  return k.vmas.offset(vma) + (vpn - k.vmas.start(vma));
+  return files.serial(mapping) === serial && vmas.pageIndex(vma, vpn) === index;
 }
 
 /** Bytes of the file in the pages. */

@@ -1,13 +1,12 @@
 /** Anonymous memory: the zero page for reads, a frame of one's own for writes. */
-import { store } from '#atomics';
 import type { TableRef } from '../base/brands.ts';
 import { ZERO_PFN } from '../memory/frames.ts';
-import { makePte, PTE_ACCESSED, PTE_NONE, PTE_PRESENT, ptePfn } from '../paging/pte.ts';
+import { ptePfn, readablePte, restoredPte } from '../paging/pte.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { VM_WRITE } from '../vma/vma.layout.ts';
-import { entryIn, lockForCommit } from './commit.ts';
+import { entryIn, lockForCommit, unlockAfterCommit } from './commit.ts';
 import type { Fault } from './fault.ts';
-import { installPrivate, PTE_OWN_WRITABLE, takeFrame } from './install.ts';
+import { installPrivate, takeFrame } from './install.ts';
 import { DONE, NEED_FRAME, type Outcome } from './outcome.ts';
 
 /** A read of untouched memory maps the shared zero page. */
@@ -15,9 +14,8 @@ export function installZeroPage(f: Fault, leaf: TableRef): Outcome {
   const { k } = f;
   const verdict = lockForCommit(f, leaf, 0);
   if (verdict !== DONE) return verdict;
-  store(k.words, entryIn(f, leaf), makePte(ZERO_PFN, PTE_PRESENT | PTE_ACCESSED));
-  k.tables.addUsed(leaf, 1);
-  k.tables.unlockLeaf(leaf);
+  k.tables.fillEntry(f.leaf, entryIn(f, leaf), readablePte(ZERO_PFN));
+  unlockAfterCommit(f);
   f.view.tlb.fill(f.vpn, ZERO_PFN, false);
   k.cpu.count(COUNTER['fault.anon.read']);
   return DONE;
@@ -42,10 +40,10 @@ export function restoreAccess(f: Fault, leaf: TableRef, seen: number): Outcome {
   const verdict = lockForCommit(f, leaf, seen);
   if (verdict !== DONE) return verdict;
   const writable = f.write && (k.vmas.flags(f.vma) & VM_WRITE) !== 0;
-  const pte = (seen & ~PTE_NONE) | (writable ? PTE_OWN_WRITABLE : PTE_PRESENT | PTE_ACCESSED);
-  store(k.words, entryIn(f, leaf), pte);
-  k.tables.unlockLeaf(leaf);
-  f.view.tlb.fill(f.vpn, ptePfn(pte), writable);
+  const pfn = ptePfn(seen);
+  k.tables.setEntry(f.leaf, entryIn(f, leaf), restoredPte(seen, writable));
+  unlockAfterCommit(f);
+  f.view.tlb.fill(f.vpn, pfn, writable);
   k.cpu.count(COUNTER['fault.write.upgrade']);
   return DONE;
 }

@@ -4,10 +4,9 @@ import type { TableRef } from '../base/brands.ts';
 import { NONE } from '../base/brands.ts';
 import { VmError } from '../base/errors.ts';
 import { P_FLAGS, PG_ANON } from '../memory/page.layout.ts';
-import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_WRITE, PTE_ZAPPED, ptePfn } from '../paging/pte.ts';
+import { EMPTY, isReadable, isWritable, KEPT, LEAVING, MAPPED, PTE_ACCESSED, ptePfn, pteState } from '../paging/pte.ts';
 import { LEAF_PAGES } from '../paging/table.layout.ts';
-import { lockTree, rootOf, unlockTree } from '../space/layout.ts';
-import { cutShort } from '../sync/spinlock.ts';
+import { rootOf, underTreeLock } from '../space/layout.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { DETACHED_REMAPPED, DETACHED_UNMAPPED, VM_PROT, VM_WRITE } from '../vma/vma.layout.ts';
 import { installAnonymous, installZeroPage, restoreAccess } from './anon.ts';
@@ -20,23 +19,16 @@ const KIND_ONLY = 'a page that is no longer behind the PTE is found out when the
 /** Requires: a section. */
 export function attempt(f: Fault): Outcome {
   try {
-    return f.pessimistic ? underTreeLock(f) : lookUpAndCommit(f);
+    return f.pessimistic ? lookUpUnderTreeLock(f) : lookUpAndCommit(f);
   } catch (error) {
     if (error instanceof VmError && error.code === 'ENOMEM') return NEED_RECORD;
     throw error;
   }
 }
 
-function underTreeLock(f: Fault): Outcome {
+function lookUpUnderTreeLock(f: Fault): Outcome {
   f.k.cpu.count(COUNTER['fault.tree.commit']);
-  lockTree(f.k, f.mm);
-  try {
-    return lookUpAndCommit(f);
-  } catch (error) {
-    throw cutShort(f.k.cpu, error);
-  } finally {
-    unlockTree(f.k, f.mm);
-  }
+  return underTreeLock(f.k, f.mm, () => lookUpAndCommit(f));
 }
 
 function lookUpAndCommit(f: Fault): Outcome {
@@ -55,9 +47,18 @@ function lookUpAndCommit(f: Fault): Outcome {
   if (leaf === NONE) return faultOnNothing(f, k.tables.ensureLeaf(f.mm, vpn));
   const entry = k.tables.entries(leaf) + (vpn & (LEAF_PAGES - 1));
   const pte = load(k.words, entry);
-  if (pte === 0) return faultOnNothing(f, leaf);
-  if ((pte & PTE_ZAPPED) !== 0) return CHANGED;
-  return faultOnPage(f, leaf, entry, pte);
+  const state = pteState(pte);
+  switch (state) {
+    case EMPTY:
+      return faultOnNothing(f, leaf);
+    case LEAVING:
+      return CHANGED;
+    case MAPPED:
+    case KEPT:
+      return faultOnPage(f, leaf, entry, pte);
+    default:
+      return state satisfies never;
+  }
 }
 
 function faultOnNothing(f: Fault, leaf: TableRef): Outcome {
@@ -67,9 +68,7 @@ function faultOnNothing(f: Fault, leaf: TableRef): Outcome {
 
 function faultOnPage(f: Fault, leaf: TableRef, entry: number, pte: number): Outcome {
   const { k, write } = f;
-  if ((pte & PTE_PRESENT) !== 0 && (!write || (pte & (PTE_WRITE | PTE_DIRTY)) === (PTE_WRITE | PTE_DIRTY))) {
-    return useTranslation(f, entry, pte);
-  }
+  if (write ? isWritable(pte) : isReadable(pte)) return useTranslation(f, entry, pte);
   if (!write || isPrivatePage(f, pte)) return restoreAccess(f, leaf, pte);
   if (k.vmas.mapping(f.vma) !== NONE) return copyFilePage(f, leaf, pte);
   k.cpu.count(COUNTER['fault.zero.upgrade']);
@@ -79,7 +78,7 @@ function faultOnPage(f: Fault, leaf: TableRef, entry: number, pte: number): Outc
 /** The translation was there all along: a TLB miss, or another thread was first. */
 function useTranslation(f: Fault, entry: number, pte: number): Outcome {
   if ((pte & PTE_ACCESSED) === 0 && cas(f.k.words, entry, pte, pte | PTE_ACCESSED) !== pte) return CHANGED;
-  f.view.tlb.fill(f.vpn, ptePfn(pte), (pte & (PTE_WRITE | PTE_DIRTY)) === (PTE_WRITE | PTE_DIRTY));
+  f.view.tlb.fill(f.vpn, ptePfn(pte), isWritable(pte));
   return DONE;
 }
 

@@ -3,7 +3,7 @@
  * VMA is still attached or its successor says the same (I5), the PTE is as first seen (I9).
  */
 import { load } from '#atomics';
-import type { TableRef, VmaRef } from '../base/brands.ts';
+import type { LockedLeaf, TableRef, VmaRef } from '../base/brands.ts';
 import { NONE } from '../base/brands.ts';
 import { LEAF_PAGES } from '../paging/table.layout.ts';
 import { rootOf } from '../space/layout.ts';
@@ -15,19 +15,26 @@ export function entryIn(f: Fault, leaf: TableRef): number {
   return f.k.tables.entries(leaf) + (f.vpn & (LEAF_PAGES - 1));
 }
 
-/** DONE with the leaf locked, or the reason to start again with it unlocked. */
+/** DONE with the leaf locked and in `f.leaf`, or the reason to start again with it unlocked. */
 export function lockForCommit(f: Fault, leaf: TableRef, seen: number): Outcome {
   const { tables, words } = f.k;
-  tables.lockLeaf(leaf);
-  const verdict = !tables.isHooked(leaf)
+  const locked = tables.lockLeaf(leaf);
+  f.leaf = locked;
+  const verdict = !tables.isHooked(locked)
     ? UNHOOKED
     : !stillApplies(f)
       ? DETACHED
       : load(words, entryIn(f, leaf)) !== seen
         ? CHANGED
         : DONE;
-  if (verdict !== DONE) tables.unlockLeaf(leaf);
+  if (verdict !== DONE) unlockAfterCommit(f);
   return verdict;
+}
+
+export function unlockAfterCommit(f: Fault): void {
+  const { leaf } = f;
+  f.leaf = NONE as LockedLeaf;
+  f.k.tables.unlockLeaf(leaf);
 }
 
 /** Attached, or replaced by a VMA with the same rights, backing and offset: a neighbour's merge must not cost a restart. */

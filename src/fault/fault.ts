@@ -3,7 +3,7 @@
  * and have in hand. Each part of the fault gets it as its argument. A thread has one record per space, and begins it anew for
  * each fault: a fault does not happen inside another one's, since what runs while it sleeps must not touch mapped memory (H1).
  */
-import type { MappingRef, MmRef, PageRef, Pfn, VmaRef, Vpn } from '../base/brands.ts';
+import type { LockedLeaf, MappingRef, MmRef, PageRef, Pfn, VmaRef, Vpn } from '../base/brands.ts';
 import { NONE } from '../base/brands.ts';
 import type { View } from '../paging/view.ts';
 import type { Kernel } from '../space/kernel.ts';
@@ -31,6 +31,8 @@ export interface Fault extends FaultContext, Asked {
   vma: VmaRef;
   /** The tree in which it was found. */
   root: number;
+  /** The leaf in which the page's entry is, locked since `lockForCommit` has said DONE; nothing at any other time. */
+  leaf: LockedLeaf;
   /** The file and the page in it, for mappings of files. */
   mapping: MappingRef;
   index: number;
@@ -54,6 +56,7 @@ export class FaultRecord implements Fault {
   access = '';
   vma: VmaRef = NONE as VmaRef;
   root = 0;
+  leaf: LockedLeaf = NONE as LockedLeaf;
   mapping: MappingRef = NONE as MappingRef;
   index = 0;
   spare: Pfn = 0 as Pfn;

@@ -2,14 +2,13 @@
  * File pages: reads map the page of the page cache, private writes copy it. The page lock is held from the check of size and mapping
  * through the install [T1], so a page that leaves the file is never mapped afterwards.
  */
-import { store } from '#atomics';
 import { pageTryLock, pageUnlock } from '../backing/page-lock.ts';
 import type { PageRef, Pfn, TableRef } from '../base/brands.ts';
 import { NONE } from '../base/brands.ts';
-import { makePte, PTE_ACCESSED, PTE_PRESENT } from '../paging/pte.ts';
+import { readablePte } from '../paging/pte.ts';
 import { cutShort } from '../sync/spinlock.ts';
 import { COUNTER } from '../trace/counters.ts';
-import { entryIn, lockForCommit } from './commit.ts';
+import { entryIn, lockForCommit, unlockAfterCommit } from './commit.ts';
 import type { Fault } from './fault.ts';
 import { installPrivate, takeFrame } from './install.ts';
 import { BUS, DONE, NEED_FRAME, NEED_PAGE, type Outcome, PAGE_BUSY, TRUNCATED } from './outcome.ts';
@@ -53,9 +52,8 @@ function mapPage(f: Fault, leaf: TableRef, page: PageRef): Outcome {
   if (verdict !== DONE) return verdict;
   const pfn: Pfn = k.frames.pfnOf(page);
   k.rmap.add(page, entry); // before the PTE: a walk that misses the slot must not miss a PTE
-  store(k.words, entry, makePte(pfn, PTE_PRESENT | PTE_ACCESSED)); // publishes; pairs with the walk's load
-  k.tables.addUsed(leaf, 1);
-  k.tables.unlockLeaf(leaf);
+  k.tables.fillEntry(f.leaf, entry, readablePte(pfn));
+  unlockAfterCommit(f);
   f.view.tlb.fill(f.vpn, pfn, false);
   k.cpu.count(COUNTER['fault.file.read']);
   return DONE;
@@ -65,7 +63,7 @@ function mapPage(f: Fault, leaf: TableRef, page: PageRef): Outcome {
 function lockSource(f: Fault): Outcome {
   const { k, vma, vpn } = f;
   f.mapping = k.vmas.mapping(vma);
-  f.index = k.vmas.offset(vma) + (vpn - k.vmas.start(vma));
+  f.index = k.vmas.pageIndex(vma, vpn);
   if (!k.files.contains(f.mapping, f.index)) return BUS;
   if (f.held !== NONE) {
     if (k.cache.holds(f.held, f.mapping, f.index)) return DONE;

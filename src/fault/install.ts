@@ -1,15 +1,12 @@
 /** Putting a page of the space's own behind an address: fresh memory, the copy of a file's page. */
-import { poke, store } from '#atomics';
+import { poke } from '#atomics';
 import type { PageRef, Pfn, TableRef, Vpn } from '../base/brands.ts';
 import { P_FLAGS, P_INDEX, P_MM, P_REFS, P_RMAP_SLOT, PG_ANON, PG_EXCLUSIVE } from '../memory/page.layout.ts';
 import { bumpGeneration } from '../paging/generation.ts';
-import { makePte, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_WRITE, ptePfn } from '../paging/pte.ts';
-import { entryIn, lockForCommit } from './commit.ts';
+import { ptePfn, writablePte } from '../paging/pte.ts';
+import { entryIn, lockForCommit, unlockAfterCommit } from './commit.ts';
 import type { Fault } from './fault.ts';
 import { DONE, type Outcome } from './outcome.ts';
-
-/** A PTE through which a thread may write at once. */
-export const PTE_OWN_WRITABLE: number = PTE_PRESENT | PTE_WRITE | PTE_ACCESSED | PTE_DIRTY;
 
 /** The spare, or a new frame; 0 if that would have to be waited for. */
 export function takeFrame(f: Fault): Pfn {
@@ -32,16 +29,14 @@ export function installPrivate(f: Fault, leaf: TableRef, seen: number, pfn: Pfn)
   }
   if (seen !== 0) {
     // Clear, bump, set: no thread may read the old page after another was seen to write the new one [C1 C2].
-    store(k.words, entry, 0);
+    k.tables.clearEntry(f.leaf, entry);
     bumpGeneration(k.cpu, f.mm, f.vpn, (f.vpn + 1) as Vpn);
-  } else {
-    k.tables.addUsed(leaf, 1);
   }
-  store(k.words, entry, makePte(pfn, PTE_OWN_WRITABLE)); // publishes; pairs with the walk's load
+  k.tables.fillEntry(f.leaf, entry, writablePte(pfn));
   k.frames.markLive(page);
   const old = ptePfn(seen);
   if (old !== 0) k.rmap.remove(k.frames.pageOf(old), entry);
-  k.tables.unlockLeaf(leaf);
+  unlockAfterCommit(f);
   f.view.tlb.fill(f.vpn, pfn, true);
   return DONE;
 }

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { bareMachine, bareSpace, vpn } from '../../test/kernel.ts';
-import type { TableRef } from '../base/brands.ts';
+import type { LockedLeaf, TableRef } from '../base/brands.ts';
 import { VPN_LIMIT } from '../base/limits.ts';
 import { makePte, PTE_PRESENT } from './pte.ts';
-import { LEAF_PAGES } from './table.layout.ts';
+import { LEAF_PAGES, T_USED } from './table.layout.ts';
 
 /** Pages at every kind of boundary of the four levels. */
 const PAGES = [
@@ -33,43 +33,17 @@ describe('page tables', () => {
       seen.set(leaf, Math.floor(page / LEAF_PAGES));
       expect(tables.leafFor(mm, vpn(page))).toBe(leaf);
       const entry = tables.entries(leaf) + (page % LEAF_PAGES);
-      expect([tables.vpnOf(entry), tables.tableOf(entry), tables.mmOf(leaf), tables.isHooked(leaf)]).toEqual([
-        page,
-        leaf,
-        mm,
-        true,
-      ]);
+      expect([
+        tables.vpnOf(entry),
+        tables.tableOf(entry),
+        tables.mmOf(leaf),
+        tables.isHooked(leaf as LockedLeaf),
+      ]).toEqual([page, leaf, mm, true]);
       expect(tables.ensureLeaf(mm, vpn(page))).toBe(leaf);
     }
     expect(seen.size).toBe(new Set(PAGES.map((page) => Math.floor(page / LEAF_PAGES))).size);
     close();
     expect(kernel.slabs.table.census()).toMatchObject({ live: 0, owned: 0, retired: 0 });
-  });
-
-  test('visit the leaves of a range, with the part that they cover', () => {
-    const { kernel } = bareMachine(1024);
-    const { mm, close } = bareSpace(kernel);
-    const { tables } = kernel;
-    for (const page of [5, 600, 5000, 2 ** 30]) tables.ensureLeaf(mm, vpn(page));
-    const parts = (start: number, end: number): number[][] => {
-      const out: number[][] = [];
-      tables.forEachLeaf(mm, vpn(start), vpn(end), (_leaf, from, to) => out.push([from, to]));
-      return out;
-    };
-    expect(parts(0, VPN_LIMIT)).toEqual([
-      [0, 512],
-      [512, 1024],
-      [4608, 5120],
-      [2 ** 30, 2 ** 30 + 512],
-    ]);
-    expect(parts(100, 700)).toEqual([
-      [100, 512],
-      [512, 700],
-    ]);
-    expect(parts(1024, 4608)).toEqual([]);
-    expect(parts(5119, 5121)).toEqual([[5119, 5120]]);
-    expect([tables.hasLeaf(mm, vpn(0), vpn(1)), tables.hasLeaf(mm, vpn(1024), vpn(4608))]).toEqual([true, false]);
-    close();
   });
 
   test('tear an empty leaf down, which is gone for walkers at once and reused after a grace period', () => {
@@ -79,7 +53,7 @@ describe('page tables', () => {
     const leaf = tables.ensureLeaf(mm, vpn(1000));
     const live = slabs.table.census().live;
     tables.tearDownLeaf(leaf);
-    expect([tables.leafFor(mm, vpn(1000)), tables.isHooked(leaf)]).toEqual([0, false]);
+    expect([tables.leafFor(mm, vpn(1000)), tables.isHooked(leaf as LockedLeaf)]).toEqual([0, false]);
     expect(slabs.table.census()).toMatchObject({ live: live - 1, retired: 1 });
     const next = tables.ensureLeaf(mm, vpn(1000));
     expect(next).not.toBe(leaf);
@@ -95,15 +69,18 @@ describe('page tables', () => {
     const { mm, close } = bareSpace(kernel);
     const { tables } = kernel;
     const leaf = tables.ensureLeaf(mm, vpn(7));
-    words[tables.entries(leaf) + 7] = makePte(0 as never, PTE_PRESENT);
-    tables.addUsed(leaf, 1);
+    const entry = tables.entries(leaf) + 7;
+    let locked = tables.lockLeaf(leaf);
+    tables.fillEntry(locked, entry, makePte(0 as never, PTE_PRESENT));
+    tables.unlockLeaf(locked);
     tables.tearDownLeaf(leaf);
     expect(tables.leafFor(mm, vpn(7))).toBe(leaf);
-    tables.addUsed(leaf, 5);
+    words[leaf + T_USED] = 6;
     tables.recount(leaf);
     expect(tables.used(leaf)).toBe(1);
-    words[tables.entries(leaf) + 7] = 0;
-    tables.addUsed(leaf, -1);
+    locked = tables.lockLeaf(leaf);
+    tables.clearEntry(locked, entry);
+    tables.unlockLeaf(locked);
     tables.tearDownLeaf(leaf);
     expect(tables.leafFor(mm, vpn(7))).toBe(0);
     close();

@@ -4,9 +4,10 @@
  *
  * A free table's 512 words are all zero: a leaf is empty before it is unhooked.
  */
-import { cas, load, peek, peekF64, poke, pokeF64, store } from '#atomics';
+import { cas, exchange, load, peek, peekF64, poke, pokeF64, store } from '#atomics';
 import { assertRule } from '../base/assert.ts';
-import type { MmRef, TableRef, Vpn } from '../base/brands.ts';
+import type { LockedLeaf, MmRef, TableRef, Vpn } from '../base/brands.ts';
+import { NONE } from '../base/brands.ts';
 import { VPN_LIMIT } from '../base/limits.ts';
 import { TABLE_HEADER_WORDS } from '../memory/regions.layout.ts';
 import type { Regions } from '../memory/regions.ts';
@@ -54,6 +55,11 @@ export class Tables {
     return (this._headers + ((entry - this._tables) >> LEAF_SHIFT) * TABLE_HEADER_WORDS) as TableRef;
   }
 
+  /** The first page that it covers. */
+  firstPage(table: TableRef): number {
+    return peekF64(this._cpu.floats, (table + T_FIRST) >> 1);
+  }
+
   mmOf(table: TableRef): MmRef {
     return peek(this._words, table + T_MM) as MmRef;
   }
@@ -93,22 +99,45 @@ export class Tables {
     this._slab.publish(top);
   }
 
-  lockLeaf(leaf: TableRef): void {
+  lockLeaf(leaf: TableRef): LockedLeaf {
     spinLock(this._cpu, leaf + T_LOCK, CLASS_LEAF);
+    return leaf as LockedLeaf;
   }
 
-  unlockLeaf(leaf: TableRef): void {
+  unlockLeaf(leaf: LockedLeaf): void {
     spinUnlock(this._cpu, leaf + T_LOCK);
   }
 
-  /** Whether the upper entry still names this leaf. Requires: its lock (then it stays so). */
-  isHooked(leaf: TableRef): boolean {
+  /** Whether the upper entry still names this leaf. It stays so under its lock. */
+  isHooked(leaf: LockedLeaf): boolean {
     return load(this._words, peek(this._words, leaf + T_PARENT)) === leaf;
   }
 
-  /** Requires: leaf lock. */
-  addUsed(leaf: TableRef, delta: number): void {
-    poke(this._words, leaf + T_USED, peek(this._words, leaf + T_USED) + delta);
+  /** Fills an entry that was 0: publishes `pte` to walks. Pairs with their loads. */
+  fillEntry(leaf: LockedLeaf, entry: number, pte: number): void {
+    store(this._words, entry, pte);
+    poke(this._words, leaf + T_USED, peek(this._words, leaf + T_USED) + 1);
+  }
+
+  /** Empties an entry that was not 0. */
+  clearEntry(leaf: LockedLeaf, entry: number): void {
+    store(this._words, entry, 0);
+    poke(this._words, leaf + T_USED, peek(this._words, leaf + T_USED) - 1);
+  }
+
+  /** Replaces an entry that was not 0 by another. Accessed and dirty bits that come meanwhile are lost: see `exchangeEntry`. */
+  setEntry(_leaf: LockedLeaf, entry: number, pte: number): void {
+    store(this._words, entry, pte);
+  }
+
+  /** The same. Returns what it was last, with all its bits. */
+  exchangeEntry(_leaf: LockedLeaf, entry: number, pte: number): number {
+    return exchange(this._words, entry, pte);
+  }
+
+  /** The same, if the entry is still `seen`. Returns what it was. */
+  casEntry(_leaf: LockedLeaf, entry: number, seen: number, pte: number): number {
+    return cas(this._words, entry, seen, pte);
   }
 
   /** The leaf whose lock word `at` is, or 0. */
@@ -132,34 +161,44 @@ export class Tables {
 
   /** Unhooks an empty leaf and retires it. Leaves it alone if somebody has installed a page meanwhile. */
   tearDownLeaf(leaf: TableRef): void {
-    this.lockLeaf(leaf);
-    const empty = this.used(leaf) === 0 && this.isHooked(leaf);
+    const locked = this.lockLeaf(leaf);
+    const empty = this.used(leaf) === 0 && this.isHooked(locked);
     if (empty) {
       this._slab.markRetiredUnlocked(leaf); // first, so that an unhooked leaf is in somebody's hands
       store(this._words, peek(this._words, leaf + T_PARENT), 0); // pairs with isHooked in a fault's commit
     }
-    this.unlockLeaf(leaf);
+    this.unlockLeaf(locked);
     if (!empty) return;
     this._rcu.retire(this._retireKind, leaf);
     this._cpu.count(COUNTER['tables.freed']);
   }
 
-  /** Whether there is a leaf for any of [start, end). */
-  hasLeaf(mm: MmRef, start: Vpn, end: Vpn): boolean {
-    let found = false;
-    this.forEachLeaf(mm, start, end, () => {
-      found = true;
-    });
-    return found;
+  /** The first leaf that covers part of [start, end), or 0. Requires: a section, if it is looked into: reclaim tears empty ones down. */
+  leafFrom(mm: MmRef, start: Vpn, end: Vpn): TableRef {
+    const top = load(this._words, mm + MM_TOP) as TableRef;
+    if (top === NONE) return NONE as TableRef;
+    const limit = Math.min(end, VPN_LIMIT);
+    for (let at: number = start; at < limit; ) {
+      let table = top;
+      let level = TOP_LEVEL;
+      for (; level > 0 && table !== NONE; level--) {
+        table = load(this._words, this.entries(table) + indexAt(at, level)) as TableRef;
+      }
+      if (table !== NONE) return table;
+      const span = SPAN[level + 1] as number; // of the entry that was empty
+      at += span - (at % span);
+    }
+    return NONE as TableRef;
   }
 
-  /**
-   * Calls `visit` with each leaf that covers part of [start, end), and the part. Requires: a section, if `visit` looks into the
-   * leaf: reclaim tears empty ones down.
-   */
-  forEachLeaf(mm: MmRef, start: Vpn, end: Vpn, visit: (leaf: TableRef, from: Vpn, to: Vpn) => void): void {
-    const top = load(this._words, mm + MM_TOP) as TableRef;
-    if (top !== 0) this._visit(top, TOP_LEVEL, start, end, visit);
+  /** Calls `visit` with each leaf that covers part of [start, end). Requires: as `leafFrom`. */
+  forEachLeaf(mm: MmRef, start: Vpn, end: Vpn, visit: (leaf: TableRef) => void): void {
+    for (let at: number = start; at < end; ) {
+      const leaf = this.leafFrom(mm, at as Vpn, end);
+      if (leaf === NONE) return;
+      at = this.firstPage(leaf) + LEAF_PAGES;
+      visit(leaf);
+    }
   }
 
   /** Retires every table of a space that nobody walks from the top any more. Never waits. */
@@ -220,26 +259,6 @@ export class Tables {
     poke(this._words, table + T_USED, 0);
     pokeF64(this._cpu.floats, (table + T_FIRST) >> 1, first);
     return table;
-  }
-
-  private _visit(
-    table: TableRef,
-    level: number,
-    start: Vpn,
-    end: Vpn,
-    visit: (leaf: TableRef, from: Vpn, to: Vpn) => void,
-  ): void {
-    const first = peekF64(this._cpu.floats, (table + T_FIRST) >> 1);
-    const span = SPAN[level] as number;
-    const from = Math.max(0, Math.floor((start - first) / span));
-    const to = Math.min(LEAF_PAGES, Math.ceil((Math.min(end, VPN_LIMIT) - first) / span));
-    for (let i = from; i < to; i++) {
-      const below = load(this._words, this.entries(table) + i) as TableRef;
-      if (below === 0) continue;
-      const low = first + i * span;
-      if (level > 1) this._visit(below, level - 1, start, end, visit);
-      else visit(below, Math.max(low, start) as Vpn, Math.min(low + LEAF_PAGES, end) as Vpn);
-    }
   }
 
   private _freeBelow(table: TableRef, level: number): void {

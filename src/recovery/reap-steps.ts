@@ -12,7 +12,7 @@ import { MM_MMAP_LOCK } from '../paging/mm.layout.ts';
 import { ptePfn } from '../paging/pte.ts';
 import { INTENT_EXIT, INTENT_NONE, INTENT_PROTECT, INTENT_UNMAP, type Intent, readIntent } from '../space/intent.ts';
 import { type Kernel, RETIRE_FRAME, RETIRE_NODE, RETIRE_RMAP, RETIRE_TABLE } from '../space/kernel.ts';
-import { lockTree, rootOf, settleLayout, unlockTree } from '../space/layout.ts';
+import { rootOf, settleLayout, underTreeLock } from '../space/layout.ts';
 import { announceReplaced } from '../space/map.ts';
 import { exitMm, exitMmLocked, forEachMm, forEveryMm, isExiting, leaveMm, usesMm } from '../space/mm.ts';
 import { protectLocked } from '../space/protect.ts';
@@ -116,12 +116,7 @@ export function concernedSpaces(k: Kernel, left: readonly number[]): readonly Mm
 
 /** Whether the thread had changed the tree or not: the root says. */
 export function settleTree(k: Kernel, mm: MmRef, tag: number): void {
-  lockTree(k, mm);
-  try {
-    settleLayout(k, mm, tag);
-  } finally {
-    unlockTree(k, mm);
-  }
+  underTreeLock(k, mm, (root) => settleLayout(k, mm, root, tag));
 }
 
 /**

@@ -1,19 +1,17 @@
 /** mmap(2): anonymous and file, private and shared, hint, MAP_FIXED, MAP_FIXED_NOREPLACE, top-down gap search, limits. */
-import { add, notify, peek, peekF64 } from '#atomics';
+import { add, notify } from '#atomics';
 import type { MappingRef, MmRef, NodeRef, VmaRef, Vpn } from '../base/brands.ts';
 import { VmError } from '../base/errors.ts';
-import { MAX_MAP_COUNT, MIN_VPN, PAGE_SIZE, SMALL_VPN_LIMIT, VPN_LIMIT } from '../base/limits.ts';
-import { MM_LIMIT_PAGES, MM_MAP_COUNT, MM_MAPPED_PAGES, MM_MMAP_LOCK, MM_REPLACED } from '../paging/mm.layout.ts';
+import { MIN_VPN, PAGE_SIZE, SMALL_VPN_LIMIT, VPN_LIMIT } from '../base/limits.ts';
+import { MM_MMAP_LOCK, MM_REPLACED } from '../paging/mm.layout.ts';
 import { writeLock, writeUnlock } from '../sync/rwsem.ts';
 import { cutShort } from '../sync/spinlock.ts';
 import { COUNTER } from '../trace/counters.ts';
-import type { LayoutPlan } from '../vma/plan.ts';
-import type { TreeEdit } from '../vma/tree.ts';
 import { DETACHED_REMAPPED } from '../vma/vma.layout.ts';
 import type { VmaProps } from '../vma/vma-table.ts';
 import { clearIntent, INTENT_UNMAP, intendVma, writeIntent } from './intent.ts';
 import type { Kernel } from './kernel.ts';
-import { commit, detach, lockTree, pagesAdded, prepare, rootOf, unlockTree } from './layout.ts';
+import { commit, commitPrepared, detach, prepare, rootOf, underTreeLock } from './layout.ts';
 import { isolate, undoIsolationOnError } from './unmap.ts';
 import { zapRange } from './zap.ts';
 
@@ -77,17 +75,10 @@ function isFree(k: Kernel, root: NodeRef, start: number, end: number): boolean {
 
 /** One root store; a merged neighbour is replaced by it. */
 function mapHole(k: Kernel, mm: MmRef, props: VmaProps): void {
-  lockTree(k, mm);
-  try {
-    const root = rootOf(k, mm);
-    const plan = k.planner.planMap(root, props);
-    checkLimits(k, mm, plan);
-    commit(k, mm, plan, prepare(k, root, plan));
-  } catch (error) {
-    throw cutShort(k.cpu, error);
-  } finally {
-    unlockTree(k, mm);
-  }
+  underTreeLock(k, mm, (root) => {
+    const { plan, edit } = prepare(k, mm, root, k.planner.planMap(root, props), 'mmap');
+    commit(k, mm, plan, edit);
+  });
 }
 
 /**
@@ -97,54 +88,20 @@ function mapHole(k: Kernel, mm: MmRef, props: VmaProps): void {
 function mapOver(k: Kernel, mm: MmRef, props: VmaProps): void {
   const { start, end } = props;
   const inside = isolate(k, mm, start, end, 'mmap');
-  const { plan, edit } = undoIsolationOnError(k, mm, start, end, () => planOver(k, mm, props, inside));
+  const change = undoIsolationOnError(k, mm, start, end, () =>
+    underTreeLock(k, mm, (root) => prepare(k, mm, root, k.planner.planMap(root, props, inside), 'mmap')),
+  );
   writeIntent(k.cpu, INTENT_UNMAP, mm, start, end, 0);
-  intendVma(k.cpu, plan.created[0] as VmaRef);
+  intendVma(k.cpu, change.plan.created[0] as VmaRef);
   detach(k, inside, DETACHED_REMAPPED);
   zapRange(k, mm, start, end);
-  lockTree(k, mm);
-  try {
-    commit(k, mm, plan, edit);
-  } catch (error) {
-    throw cutShort(k.cpu, error);
-  } finally {
-    unlockTree(k, mm);
-  }
+  commitPrepared(k, mm, change);
   announceReplaced(k, mm);
   clearIntent(k.cpu);
 }
 
 /** After the root is published: faults that met the old mapping on its way out look again. Not on the root: it may look the same again. */
 export function announceReplaced(k: Kernel, mm: MmRef): void {
-  add(k.words, mm + MM_REPLACED, 1); // pairs with the load in Faulter._waitForRemap
+  add(k.words, mm + MM_REPLACED, 1); // pairs with the load in waitForRemap of fault/faulter.ts
   notify(k.words, mm + MM_REPLACED, Number.POSITIVE_INFINITY);
-}
-
-function planOver(
-  k: Kernel,
-  mm: MmRef,
-  props: VmaProps,
-  inside: readonly VmaRef[],
-): { plan: LayoutPlan; edit: TreeEdit } {
-  lockTree(k, mm);
-  try {
-    const root = rootOf(k, mm);
-    const plan = k.planner.planMap(root, props, inside);
-    checkLimits(k, mm, plan);
-    return { plan, edit: prepare(k, root, plan) };
-  } catch (error) {
-    throw cutShort(k.cpu, error);
-  } finally {
-    unlockTree(k, mm);
-  }
-}
-
-function checkLimits(k: Kernel, mm: MmRef, plan: LayoutPlan): void {
-  const count = peek(k.words, mm + MM_MAP_COUNT) + plan.created.length - plan.replaced.length;
-  const limit = peekF64(k.floats, (mm + MM_LIMIT_PAGES) >> 1);
-  const pages = peekF64(k.floats, (mm + MM_MAPPED_PAGES) >> 1) + pagesAdded(k, plan);
-  if (count <= MAX_MAP_COUNT && (limit === 0 || pages <= limit)) return;
-  k.planner.discardPlan(plan);
-  if (count > MAX_MAP_COUNT) throw new VmError('ENOMEM', 'mmap', `the space has ${MAX_MAP_COUNT} mappings already`);
-  throw new VmError('ENOMEM', 'mmap', `the space's limit of ${limit * PAGE_SIZE} mapped bytes would be passed`);
 }

@@ -26,7 +26,7 @@ import { giveUp, spinLock, spinUnlock } from '../sync/spinlock.ts';
 import { DETACHED_UNMAPPED } from '../vma/vma.layout.ts';
 import { clearIntent, INTENT_EXIT, writeIntent } from './intent.ts';
 import type { Kernel } from './kernel.ts';
-import { detach, lockTree, rootOf, unlockTree } from './layout.ts';
+import { detach, rootOf, underTreeLock } from './layout.ts';
 import { zapRange } from './zap.ts';
 
 /** Makes a space and attaches this cpu. `limitPages` is RLIMIT_AS in pages, 0 for none. Throws EAGAIN, ENOMEM. */
@@ -102,14 +102,13 @@ export function exitMm(k: Kernel, mm: MmRef): void {
 
 /** Requires: mmap_lock for writing. */
 export function exitMmLocked(k: Kernel, mm: MmRef): void {
-  const root = rootOf(k, mm);
-  detach(k, k.tree.toArray(root), DETACHED_UNMAPPED);
+  detach(k, k.tree.toArray(rootOf(k, mm)), DETACHED_UNMAPPED);
   zapRange(k, mm, 0 as Vpn, VPN_LIMIT as Vpn);
-  lockTree(k, mm);
-  k.tree.freeAll(root, () => store(k.words, mm + MM_ROOT, 0));
-  poke(k.words, mm + MM_MAP_COUNT, 0);
-  pokeF64(k.floats, (mm + MM_MAPPED_PAGES) >> 1, 0);
-  unlockTree(k, mm);
+  underTreeLock(k, mm, (last) => {
+    k.tree.freeAll(last, () => store(k.words, mm + MM_ROOT, 0));
+    poke(k.words, mm + MM_MAP_COUNT, 0);
+    pokeF64(k.floats, (mm + MM_MAPPED_PAGES) >> 1, 0);
+  });
   k.tables.freeAll(mm);
   poke(k.words, mm + MM_STATE, MM_FREE);
   clearIntent(k.cpu);

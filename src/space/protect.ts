@@ -2,12 +2,11 @@
  * mprotect(2): publish the new layout -> the replaced VMAs are detached -> fit existing PTEs -> bump; tightening returns after
  * a grace period (I14), even if no PTE had to change.
  */
-import { peek } from '#atomics';
 import type { MmRef, NodeRef, Vpn } from '../base/brands.ts';
 import { VmError } from '../base/errors.ts';
-import { MAX_MAP_COUNT, PAGE_SIZE } from '../base/limits.ts';
+import { PAGE_SIZE } from '../base/limits.ts';
 import { bumpGeneration } from '../paging/generation.ts';
-import { MM_MAP_COUNT, MM_MMAP_LOCK } from '../paging/mm.layout.ts';
+import { MM_MMAP_LOCK } from '../paging/mm.layout.ts';
 import { writeLock, writeUnlock } from '../sync/rwsem.ts';
 import { cutShort } from '../sync/spinlock.ts';
 import { COUNTER } from '../trace/counters.ts';
@@ -15,7 +14,7 @@ import { isNoop } from '../vma/plan.ts';
 import { VM_MAYWRITE, VM_PROT, VM_WRITE } from '../vma/vma.layout.ts';
 import { clearIntent, INTENT_PROTECT, writeIntent } from './intent.ts';
 import type { Kernel } from './kernel.ts';
-import { commit, lockTree, prepare, rootOf, unlockTree } from './layout.ts';
+import { commit, prepare, rootOf, underTreeLock } from './layout.ts';
 import { protectPages } from './protect-pages.ts';
 
 /**
@@ -41,25 +40,13 @@ export function protectRange(k: Kernel, mm: MmRef, start: Vpn, end: Vpn, prot: n
 
 /** Idempotent. Requires: mmap_lock for writing, no hole in the range. */
 export function protectLocked(k: Kernel, mm: MmRef, start: Vpn, end: Vpn, prot: number): void {
-  lockTree(k, mm);
-  try {
-    const root = rootOf(k, mm);
+  underTreeLock(k, mm, (root) => {
     const plan = k.planner.planProtect(root, start, end, prot);
-    if (!isNoop(plan)) {
-      const added = plan.created.length - plan.replaced.length;
-      if (added > 0 && peek(k.words, mm + MM_MAP_COUNT) + added > MAX_MAP_COUNT) {
-        k.planner.discardPlan(plan);
-        throw new VmError('ENOMEM', 'mprotect', `the split would make more than ${MAX_MAP_COUNT} mappings`);
-      }
-      const edit = prepare(k, root, plan);
-      writeIntent(k.cpu, INTENT_PROTECT, mm, start, end, prot);
-      commit(k, mm, plan, edit);
-    }
-  } catch (error) {
-    throw cutShort(k.cpu, error);
-  } finally {
-    unlockTree(k, mm);
-  }
+    if (isNoop(plan)) return;
+    const { edit } = prepare(k, mm, root, plan, 'mprotect');
+    writeIntent(k.cpu, INTENT_PROTECT, mm, start, end, prot);
+    commit(k, mm, plan, edit);
+  });
   protectPages(k, mm, start, end, prot);
   bumpGeneration(k.cpu, mm, start, end);
   clearIntent(k.cpu);

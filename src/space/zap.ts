@@ -5,82 +5,72 @@
  *
  * Requires: mmap_lock for writing, the range's VMAs detached, outside sections (or nobody but us left in the space).
  */
-import { exchange, peek, peekRacy, poke, store } from '#atomics';
-import type { MmRef, PageRef, TableRef, Vpn } from '../base/brands.ts';
+import { peek, peekRacy, poke } from '#atomics';
+import type { MmRef, PageRef, Vpn } from '../base/brands.ts';
 import { NONE } from '../base/brands.ts';
 import { RETIRED, stateKind } from '../memory/ownership.ts';
 import { P_FLAGS, P_LINK, P_REFS, P_RMAP_SLOT, P_STATE, PG_ANON } from '../memory/page.layout.ts';
+import { RangeCursor } from '../paging/cursor.ts';
 import { bumpGeneration } from '../paging/generation.ts';
-import { makePte, PTE_ZAPPED, ptePfn } from '../paging/pte.ts';
+import { isZapped, ptePfn, zappedPte } from '../paging/pte.ts';
 import { LEAF_PAGES } from '../paging/table.layout.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { type Kernel, RETIRE_FRAME } from './kernel.ts';
-
-const BITS_ONLY = 'under the leaf lock only accessed and dirty bits change, and only the pfn is used';
 
 const KIND_ONLY = 'PG_ANON does not change while a PTE names the page; the other bits are not looked at';
 
 /** Empties [start, end). Returns whether there is a page table for any of it. */
 export function zapRange(k: Kernel, mm: MmRef, start: Vpn, end: Vpn): boolean {
-  if (!k.tables.hasLeaf(mm, start, end)) return false;
+  if (k.tables.leafFrom(mm, start, end) === NONE) return false;
   // In a section: a leaf that reclaim tears down meanwhile is empty, but stays this space's until we are through.
-  const found = k.rcu.walking(() => zapLeaves(k, mm, start, end));
+  const found = k.rcu.walking(() => {
+    const marked = markEntries(k, mm, start, end);
+    // If nothing was there nothing is stale: reclaim bumps under the leaf lock that we have just held.
+    if (marked === 0) return 0;
+    bumpGeneration(k.cpu, mm, start, end);
+    releaseEntries(k, mm, start, end);
+    return marked;
+  });
   k.cpu.countMany(COUNTER['pages.zapped'], found);
   return true;
-}
-
-function zapLeaves(k: Kernel, mm: MmRef, start: Vpn, end: Vpn): number {
-  let found = 0;
-  k.tables.forEachLeaf(mm, start, end, (leaf, from, to) => {
-    found += markLeaf(k, leaf, from, to);
-  });
-  // If nothing was there nothing is stale: reclaim bumps under the leaf lock that we have just held.
-  if (found === 0) return 0;
-  bumpGeneration(k.cpu, mm, start, end);
-  k.tables.forEachLeaf(mm, start, end, (leaf, from, to) => releaseLeaf(k, leaf, from, to));
-  return found;
 }
 
 /** Tears down the leaves of [start, end) that lie wholly in the hole [low, high). */
 export function tearDownTables(k: Kernel, mm: MmRef, start: Vpn, end: Vpn, low: Vpn, high: Vpn): void {
   k.rcu.walking(() =>
-    k.tables.forEachLeaf(mm, start, end, (leaf, from) => {
-      const first = from - (from % LEAF_PAGES);
+    k.tables.forEachLeaf(mm, start, end, (leaf) => {
+      const first = k.tables.firstPage(leaf);
       if (first >= low && first + LEAF_PAGES <= high) k.tables.tearDownLeaf(leaf);
     }),
   );
 }
 
-function markLeaf(k: Kernel, leaf: TableRef, from: Vpn, to: Vpn): number {
-  const { words } = k;
-  const base = k.tables.entries(leaf);
-  const last = base + ((to - 1) % LEAF_PAGES);
+/** How many there were. */
+function markEntries(k: Kernel, mm: MmRef, start: Vpn, end: Vpn): number {
+  const cursor = new RangeCursor(k.tables, k.words, mm, start, end);
   let found = 0;
-  // Even an empty leaf is locked: a fault that saw the VMA attached may be about to install and count its page.
-  k.tables.lockLeaf(leaf);
-  const used = k.tables.used(leaf) > 0;
-  for (let entry = base + (from % LEAF_PAGES); used && entry <= last; entry++) {
-    // Under the lock only the accessed and dirty bits change, by cas on the value seen; the exchange ends that.
-    const pte = peekRacy(words, entry, BITS_ONLY);
-    if (pte === 0) continue;
-    found++;
-    exchange(words, entry, makePte(ptePfn(pte), PTE_ZAPPED));
+  while (cursor.nextLeaf()) {
+    for (let entry = cursor.next(); entry !== NONE; entry = cursor.next()) {
+      found++;
+      k.tables.exchangeEntry(cursor.leaf, entry, zappedPte(cursor.pte));
+    }
   }
-  k.tables.unlockLeaf(leaf);
   return found;
 }
 
-function releaseLeaf(k: Kernel, leaf: TableRef, from: Vpn, to: Vpn): void {
+function releaseEntries(k: Kernel, mm: MmRef, start: Vpn, end: Vpn): void {
+  const cursor = new RangeCursor(k.tables, k.words, mm, start, end);
+  while (cursor.nextLeaf()) releaseLeaf(k, cursor);
+}
+
+function releaseLeaf(k: Kernel, cursor: RangeCursor): void {
   const { words } = k;
-  const base = k.tables.entries(leaf);
-  const last = base + ((to - 1) % LEAF_PAGES);
   let head: PageRef | 0 = NONE as PageRef;
   let tail = head;
   let chained = 0;
-  k.tables.lockLeaf(leaf);
-  for (let entry = base + (from % LEAF_PAGES); entry <= last; entry++) {
-    const pte = peek(words, entry);
-    if ((pte & PTE_ZAPPED) === 0) continue;
+  for (let entry = cursor.next(); entry !== NONE; entry = cursor.next()) {
+    const { pte } = cursor;
+    if (!isZapped(pte)) continue;
     if (releasePage(k, pte, entry)) {
       // In the order of addresses: frames that are zeroed in ascending order cost half (the processor's prefetcher).
       const page = k.frames.pageOf(ptePfn(pte));
@@ -89,10 +79,9 @@ function releaseLeaf(k: Kernel, leaf: TableRef, from: Vpn, to: Vpn): void {
       tail = page;
       chained++;
     }
-    store(words, entry, 0);
-    k.tables.addUsed(leaf, -1);
+    k.tables.clearEntry(cursor.leaf, entry);
   }
-  k.tables.unlockLeaf(leaf);
+  cursor.unlock();
   if (chained > 0) k.rcu.retireChain(RETIRE_FRAME, head, tail, chained);
 }
 

@@ -166,6 +166,11 @@ export class VmaTable {
     return peekF64(this._floats, (v + V_OFFSET) >> 1);
   }
 
+  /** The page of the file that is mapped at `vpn`. Requires: the VMA maps a file and covers `vpn`. */
+  pageIndex(v: VmaRef, vpn: Vpn): number {
+    return this.offset(v) + (vpn - this.start(v));
+  }
+
   mm(v: VmaRef): MmRef {
     return peek(this._words, v + V_MM) as MmRef;
   }
