@@ -7,6 +7,7 @@ import { load } from '#atomics';
 import { checkObject, show } from '../base/arguments.ts';
 import { VmError } from '../base/errors.ts';
 import { MAX_CPUS } from '../base/limits.ts';
+import { HELP_PATIENCE_MS } from '../recovery/reap.ts';
 import type { Kernel } from '../space/kernel.ts';
 import {
   C_SERIAL,
@@ -52,8 +53,6 @@ type Death = { readonly thread: number } | CpuIdentity;
 /** Milliseconds until a death that could not be dealt with is tried again, at first and at most. */
 const RETRY_MS = 50;
 const LONGEST_RETRY_MS = 1000;
-/** Milliseconds that such an attempt waits for another's lock: a living owner lets go, a dead one must be reaped first. */
-const PATIENCE_MS = 100;
 /** How long a thread that is said to be dead is looked at: this part of the time after which a live one is given up. */
 const LOOK_PART = 0.01;
 /** The same where we must not block. */
@@ -144,8 +143,8 @@ export class Deaths {
 
   #reap(death: Death): boolean {
     try {
-      if ('thread' in death) this.#machine.reapThread(death.thread, PATIENCE_MS);
-      else if (this.#isThere(death.cpu, death.serial)) this.#machine.reapNow(death.cpu, death.serial, PATIENCE_MS);
+      if ('thread' in death) this.#machine.reapThread(death.thread, HELP_PATIENCE_MS);
+      else if (this.#isThere(death.cpu, death.serial)) this.#machine.reapNow(death.cpu, death.serial, HELP_PATIENCE_MS);
       return true;
     } catch (error) {
       if (!(error instanceof VmError)) throw error;

@@ -12,6 +12,7 @@ import {
   C_SERIAL,
   C_STATE,
   CPU_ATTACHED,
+  CPU_DEAD,
   CPU_GAVE_UP,
   CPUS_USED,
   cpuSlot,
@@ -158,7 +159,10 @@ export class LifeWatcher {
   #isThere({ cpu, serial }: CpuIdentity): boolean {
     const slot = cpuSlot(cpu);
     const kind = load(this.#words, slot + C_STATE) & 0xff;
-    return (kind === CPU_ATTACHED || kind === CPU_GAVE_UP) && load(this.#words, slot + C_SERIAL) === serial;
+    return (
+      (kind === CPU_ATTACHED || kind === CPU_GAVE_UP || kind === CPU_DEAD) &&
+      load(this.#words, slot + C_SERIAL) === serial
+    );
   }
 
   #await(who: CpuIdentity): void {

@@ -16,7 +16,7 @@ import { DESIGN_NAMES, type DesignName, designById, designByName } from '../desi
 import { FrameViews } from '../memory/frame-views.ts';
 import { MM_SERIAL } from '../paging/mm.layout.ts';
 import { callFailed, checkNoCallback, lastCall, publicCall, settleLast } from '../recovery/public-call.ts';
-import { finishOthers, reapCpu, reapThread } from '../recovery/reap.ts';
+import { finishOthers, HELP_PATIENCE_MS, reapCpu, reapThread } from '../recovery/reap.ts';
 import type { Kernel } from '../space/kernel.ts';
 import { attachMm, createMm, forEachMm, leaveMm, usesMm } from '../space/mm.ts';
 import { C_THREAD, CPUS_USED, cpuSlot, H_DESIGN, H_SHARED, LAYOUT_VERSION } from '../sync/control.layout.ts';
@@ -405,7 +405,7 @@ export class Machine {
     if (this.kernel.rcu.inSection) throw new VmError('EDEADLK', 'drain', 'called inside run()');
     const { kernel } = this;
     publicCall(kernel, 'drain', () => {
-      kernel.rcu.outside(() => finishOthers(kernel, kernel.cpu.stallLimit));
+      kernel.rcu.outside(() => finishOthers(kernel, HELP_PATIENCE_MS));
       kernel.rcu.drain();
     });
     this.kernel.files.sweepLocal('closed');

@@ -6,13 +6,10 @@
 import { inNameOf, Oops, VmError } from '../base/errors.ts';
 import type { Kernel } from '../space/kernel.ts';
 import { cutOff, cutShort } from '../sync/spinlock.ts';
-import { finishOthers, leaveUnfinished, recover, standDown } from './reap.ts';
+import { finishOthers, HELP_PATIENCE_MS, leaveUnfinished, recover, standDown } from './reap.ts';
 
-/** Milliseconds to wait for others while a call that has given up is finished: they hold a lock for a moment, or are gone. */
-const PATIENCE_MS = 100;
-
-/** Who says ENOMEM because memory is short, and not because a range has a hole or a limit is reached. */
-const SHORTAGES: ReadonlySet<string> = new Set(['fault', 'alloc']);
+/** Who says ENOMEM because memory is short, or EAGAIN because places are, and not because a range has a hole or a limit is reached. */
+const SHORTAGES: ReadonlySet<string> = new Set(['fault', 'alloc', 'createSpace']);
 
 /** Runs a public call. Its errors bear its name, `syscall`. */
 export function publicCall<T>(k: Kernel, syscall: string, work: () => T): T {
@@ -48,10 +45,11 @@ export function settleLast(k: Kernel): void {
 export function helpedOthers(k: Kernel, failure: unknown): boolean {
   const { cpu } = k;
   if (!(failure instanceof VmError)) return false;
-  const wants = failure.code === 'ETIMEDOUT' || (failure.code === 'ENOMEM' && SHORTAGES.has(failure.syscall));
+  const short = (failure.code === 'ENOMEM' || failure.code === 'EAGAIN') && SHORTAGES.has(failure.syscall);
+  const wants = failure.code === 'ETIMEDOUT' || short;
   if (!wants || cpu.gaveUp !== undefined || cpu.callbacks > 0 || cpu.poisoned) return false;
   try {
-    return k.rcu.outside(() => finishOthers(k, PATIENCE_MS));
+    return k.rcu.outside(() => finishOthers(k, HELP_PATIENCE_MS));
   } catch (error) {
     return notFinished(k, error);
   }
@@ -86,7 +84,7 @@ export function callFailed(k: Kernel, error: unknown): unknown {
   if (k.cpu.gaveUp === undefined) return error;
   standDown(k);
   try {
-    k.rcu.outside(() => recover(k, PATIENCE_MS));
+    k.rcu.outside(() => recover(k, HELP_PATIENCE_MS));
   } catch (failure) {
     notFinished(k, failure); // it is done before the next call, or by whoever reaps
   }
@@ -122,7 +120,7 @@ export function lastCall(k: Kernel, work: () => void): void {
 function finishLastCall(k: Kernel, syscall: string): void {
   const { error } = k.cpu.gaveUp as { error: unknown };
   try {
-    k.rcu.outside(() => recover(k, Math.min(PATIENCE_MS, k.cpu.stallLimit)));
+    k.rcu.outside(() => recover(k, Math.min(HELP_PATIENCE_MS, k.cpu.stallLimit)));
   } catch (failure) {
     k.cpu.noteOops(failure);
     if (!(failure instanceof VmError)) throw failure;

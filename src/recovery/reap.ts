@@ -30,8 +30,9 @@ import {
 } from '../sync/control.layout.ts';
 import { attachingBy, detachCpu } from '../sync/cpu.ts';
 import { futexReap } from '../sync/futex.ts';
-import { checkGaveUp, forgetGivingUp, releasingHeld } from '../sync/spinlock.ts';
+import { checkGaveUp, forgetGivingUp, HINT_OF_DEATH, releasingHeld } from '../sync/spinlock.ts';
 import { COUNTER } from '../trace/counters.ts';
+import { cpuInTheWay } from './blocked.ts';
 import {
   concernedSpaces,
   dropReferences,
@@ -44,6 +45,9 @@ import {
   takeRecords,
 } from './reap-steps.ts';
 
+/** Milliseconds to wait for others while what they, or a call that has given up, have left is finished: they hold a lock for a moment, or are gone. */
+export const HELP_PATIENCE_MS = 100;
+
 export interface Reaping {
   /** Only the thread of that serial. */
   readonly serial?: number | undefined;
@@ -51,9 +55,10 @@ export interface Reaping {
   readonly patience?: number | undefined;
 }
 
-/** Reaps every cpu of the host's thread `thread`. */
+/** Reaps every cpu of the host's thread `thread`. Throws as `reapCpu`, when it has tried all. */
 export function reapThread(k: Kernel, thread: number, patience?: number): number {
   let reaped = 0;
+  let failure: unknown;
   for (let id = 0; id < load(k.words, CPUS_USED); id++) {
     const at = cpuSlot(id) + C_STATE;
     if (cas(k.words, at, attachingBy(thread), inHands(CPU_DEAD, k.cpu.tag)) === attachingBy(thread)) {
@@ -61,16 +66,24 @@ export function reapThread(k: Kernel, thread: number, patience?: number): number
       reaped++;
     } else if (id !== k.cpu.id) {
       const serial = load(k.words, cpuSlot(id) + C_SERIAL); // before the thread: the slot may be used again meanwhile
-      if (load(k.words, cpuSlot(id) + C_THREAD) === thread && reapCpu(k, id, { serial, patience })) reaped++;
+      if (load(k.words, cpuSlot(id) + C_THREAD) !== thread) continue;
+      try {
+        if (reapCpu(k, id, { serial, patience })) reaped++;
+      } catch (error) {
+        if (k.cpu.gaveUp !== undefined || !(error instanceof VmError)) throw error;
+        failure = error; // in nobody's hands; the next one may be free to be finished
+      }
     }
   }
+  if (failure !== undefined) throw failure;
   return reaped;
 }
 
 /**
  * The thread of cpu `id` is gone, as the host has confirmed; with `serial`, the thread of that serial. False if the cpu is not in use,
- * or somebody else is reaping it. Throws ETIMEDOUT when another dead thread's lock is in the way, ENOMEM: this cpu has then given up,
- * and goes on with its next call; nobody needs to ask again. Requires: outside sections, nothing held.
+ * or somebody else is reaping it. Throws ETIMEDOUT when a lock is in the way of a thread that is slow, or dead too: then it waits, as
+ * one that is dead, for whoever finishes others' work next. Seldom that shows only half-way, as does ENOMEM: this cpu has then given up,
+ * and goes on with its next call. Requires: outside sections, nothing held.
  */
 export function reapCpu(k: Kernel, id: number, how: Reaping = {}): boolean {
   if (id >= MAX_CPUS) throw new VmError('EINVAL', 'reap', `there is no cpu ${id}`);
@@ -78,8 +91,18 @@ export function reapCpu(k: Kernel, id: number, how: Reaping = {}): boolean {
   const claimed = claimDead(k, id, serial);
   if (claimed === 'none') return false;
   const buried = k.cpu.gaveUp === undefined ? [] : [...recover(k, patience)];
-  if (!buried.includes(id)) buried.push(...finishAll(k, patience));
+  if (!buried.includes(id)) buried.push(...finishAll(k, patience, id).buried);
+  if (claimed === 'mine' && !buried.includes(id)) checkFinished(k, id, patience);
   return claimed === 'mine' || buried.includes(id);
+}
+
+/** Throws if the cpu still waits for somebody. */
+function checkFinished(k: Kernel, id: number, patience: number): void {
+  if (load(k.words, cpuSlot(id) + C_STATE) !== CPU_DEAD) return; // others have it in hand, or have been through
+  const other = cpuInTheWay(k, [id], [id]);
+  const who = other === -1 ? 'somebody' : `cpu ${other}`;
+  const what = `what cpu ${id} has left cannot be finished yet: ${who} has held a lock for ${patience} ms that it needs`;
+  throw new VmError('ETIMEDOUT', 'reap', `${what}; ${HINT_OF_DEATH}`);
 }
 
 /** 'others': some other cpu is at it, or was when it died itself. */
@@ -123,15 +146,14 @@ export function recover(k: Kernel, patience: number): readonly number[] {
       return buried;
     } else if ((state & 0xff) !== CPU_GAVE_UP)
       throw new VmError('EBADF', 'recover', 'this thread has been reaped as a dead one');
-    buried.push(...finishAll(k, patience));
+    buried.push(...finishAll(k, patience, cpu.id).buried);
     if (load(words, cpu.base + C_STATE) === CPU_ATTACHED) continue;
     if (now() - since > patience) {
-      const other = (load(words, cpu.base + C_STATE) >> 8) - 1;
-      throw new VmError(
-        'ETIMEDOUT',
-        'recover',
-        `cpu ${other} has been finishing this thread's last call for ${patience} ms`,
-      );
+      const finisher = (load(words, cpu.base + C_STATE) >> 8) - 1;
+      const holder = finisher === -1 ? cpuInTheWay(k, [cpu.id], [cpu.id]) : -1;
+      const what =
+        finisher !== -1 ? `cpu ${finisher} has been finishing it` : `cpu ${holder} has held a lock that it needs`;
+      throw new VmError('ETIMEDOUT', 'recover', `${what} for ${patience} ms`);
     }
     k.rcu.waitABit();
   }
@@ -149,7 +171,6 @@ export function standDown(k: Kernel): void {
 /** The thread leaves with work unfinished: its cpu stays in use until somebody reaps. */
 export function leaveUnfinished(k: Kernel): void {
   const at = k.cpu.base + C_STATE;
-  store(k.words, k.cpu.base + C_THREAD, -1);
   const ours = (state: number): boolean => state === CPU_ATTACHED || (state & 0xff) === CPU_GAVE_UP;
   for (let state = load(k.words, at); ours(state); state = load(k.words, at)) {
     cas(k.words, at, state, inHands(CPU_DEAD, state >> 8));
@@ -165,33 +186,53 @@ function offer(k: Kernel): void {
   k.cpu.offered = true; // last: should the engine throw in here, it is offered once more
 }
 
-/** Finishes what others have left and nobody is at. Whether there was something. Requires: as reapCpu. */
+/** Finishes what others have left and nobody is at. Whether something was finished. Requires: as reapCpu. */
 export function finishOthers(k: Kernel, patience: number): boolean {
   const used = load(k.words, CPUS_USED);
   for (let id = 0; id < used; id++) {
     const state = load(k.words, cpuSlot(id) + C_STATE);
-    if (state !== CPU_DEAD && state !== CPU_GAVE_UP) continue;
-    finishAll(k, patience);
-    return true;
+    if (state === CPU_DEAD || state === CPU_GAVE_UP) return finishAll(k, patience, ANY).finished > 0;
   }
   return false;
 }
 
-/** Finishes all that waits for somebody. Returns the cpus that were buried. Gives up with whatever ended it. */
-function finishAll(k: Kernel, patience: number): readonly number[] {
+const ANY = -1;
+
+interface Finished {
+  readonly buried: readonly number[];
+  /** Cpus whose work was finished, those that were buried among them. */
+  readonly finished: number;
+}
+
+/**
+ * Finishes all that waits for somebody, but for what a lock is in the way of (see blocked.ts): for that of cpu `wanted` it waits until
+ * `patience` ends. Gives up with whatever ended it.
+ */
+function finishAll(k: Kernel, patience: number, wanted: number): Finished {
   const { cpu } = k;
   const limit = cpu.stallLimit;
   cpu.stallLimit = Math.min(limit, patience);
   const buried: number[] = [];
+  let finished = 0;
   try {
-    for (let left = collect(k); left.length > 0; left = collect(k)) {
-      if (cpu.gaveUp !== undefined && !left.includes(cpu.id)) {
-        giveAway(k, left); // somebody is at this cpu's own call: until that is finished it can do nothing for others
-        return buried;
+    for (const since = now(); ; ) {
+      const groups = collect(k);
+      const left = free(k, groups);
+      const stuck = groups.flat().filter((id) => !left.includes(id));
+      giveAway(k, stuck);
+      if (left.length > 0) {
+        if (cpu.gaveUp !== undefined && !left.includes(cpu.id)) {
+          giveAway(k, left); // this cpu's own call is not finished: until it is, it can do nothing for others
+          return { buried, finished };
+        }
+        buried.push(...finish(k, left));
+        finished += left.length;
+        continue;
       }
-      buried.push(...finish(k, left));
+      const isAwaited = wanted === ANY ? stuck.length > 0 : stuck.includes(wanted);
+      if (!isAwaited || now() - since > patience) return { buried, finished };
+      k.rcu.waitABit();
     }
-    return buried;
   } catch (error) {
     if (error instanceof Oops) throw error;
     // It may have been in the middle of another one's operation: what it holds for that is released when that is done.
@@ -204,20 +245,43 @@ function finishAll(k: Kernel, patience: number): readonly number[] {
   }
 }
 
-/** The cpus whose work nobody is at, and those that these were at: they are ours now. */
-function collect(k: Kernel): readonly number[] {
+/**
+ * The cpus whose work nobody is at, each in one group with those that it was at itself: they are ours now. This cpu and what it has begun
+ * are one group too.
+ */
+function collect(k: Kernel): number[][] {
   const mine = k.cpu.tag;
-  const found: number[] = [];
-  const tags = [0, mine];
+  const kept: number[] = [];
+  const groups = [kept];
   const used = load(k.words, CPUS_USED);
-  for (let next = 0; next < tags.length; next++) {
-    for (let id = 0; id < used; id++) {
-      if (found.includes(id) || !takeFrom(k, id, tags[next] as number)) continue;
-      found.push(id);
-      if (id + 1 !== mine) tags.push(id + 1);
+  for (const root of [0, mine]) {
+    for (let first = 0; first < used; first++) {
+      if (isIn(groups, first) || !takeFrom(k, first, root)) continue;
+      const group = root === mine || first === k.cpu.id ? kept : [];
+      if (group !== kept) groups.push(group);
+      group.push(first);
+      for (let next = group.length - 1; next < group.length; next++) {
+        const tag = (group[next] as number) + 1;
+        for (let id = 0; id < used && tag !== mine; id++) if (!isIn(groups, id) && takeFrom(k, id, tag)) group.push(id);
+      }
     }
   }
-  return found;
+  return groups;
+}
+
+/** The cpus of the groups in whose way nobody is who is not among them. */
+function free(k: Kernel, groups: readonly (readonly number[])[]): readonly number[] {
+  let left = groups;
+  for (;;) {
+    const doing = left.flat();
+    const next = left.filter((group) => cpuInTheWay(k, group, doing) === -1);
+    if (next.length === left.length) return doing;
+    left = next;
+  }
+}
+
+function isIn(groups: readonly (readonly number[])[], id: number): boolean {
+  return groups.some((group) => group.includes(id));
 }
 
 function takeFrom(k: Kernel, id: number, tag: number): boolean {

@@ -27,7 +27,7 @@ import { checkGaveUp, HINT_OF_DEATH, spinLock, spinUnlock } from './spinlock.ts'
 
 const STATE = 0;
 const TICKET = 1;
-const QUEUE = 2;
+export const QUEUE = 2;
 export const RWSEM_WORDS = 3;
 const QUEUED = 0x100;
 const NOBODY = -1;
