@@ -10,6 +10,7 @@ import { linearizable, type Operation } from '../../linearizability.ts';
 import type { Model, ThreadContext } from '../../model.ts';
 import { machineModel, makeWorld, type World } from '../world.ts';
 import { futexModels } from './futex.ts';
+import { rwsemModels } from './rwsem.ts';
 import {
   besideTheLists,
   change,
@@ -347,5 +348,6 @@ export const syncModels = [
   rcuSynchronize,
   rcuTwoRetirers,
   rcuLate,
+  ...rwsemModels,
   ...futexModels,
 ] as unknown as readonly Model<unknown>[];
