@@ -1,7 +1,8 @@
-/** Wrong versions of what is left when the user of a lock dies, or gives up waiting. */
+/** Wrong versions of what is left when the user of a lock or of a retire list dies, or gives up waiting. */
 import type { Mutant } from './mutant.ts';
 
 const RWSEM = 'src/sync/rwsem.ts';
+const RCU = 'src/sync/rcu.ts';
 
 export const syncDeathMutants: readonly Mutant[] = [
   {
@@ -81,5 +82,58 @@ export const syncDeathMutants: readonly Mutant[] = [
       },
     ],
     fails: /nobody can go on|is left/,
+  },
+  {
+    id: 'rcu-late-thief/not-cut-again',
+    model: 'rcu-late-thief',
+    why: 'The thief died before it cut off what it had taken over, and the repair does not: the objects are on the list and late as well.',
+    edits: [
+      {
+        file: RCU,
+        find: '      this._cutLate(base, kind);\n      open +=',
+        replace: '      open +=',
+      },
+    ],
+    fails: /freed twice|no end after/,
+  },
+  {
+    id: 'rcu-late-thief/not-listed',
+    model: 'rcu-late-thief',
+    why: 'An owner that gets its lock again forgets that it has retired late.',
+    edits: [
+      {
+        file: RCU,
+        find: '  if (this._late) this._listLate();\n',
+        replace: '  this._late = false;\n',
+      },
+    ],
+    fails: /has forgotten it/,
+  },
+  {
+    id: 'rcu-late-thief/name-kept',
+    model: 'rcu-late-thief',
+    why: 'What hangs on the owner’s list still bears the name of the thief that died: whoever reaps retires it once more.',
+    edits: [{ file: RCU, find: '        claim(object);\n', replace: '' }],
+    fails: /freed twice|left in state|no end after/,
+  },
+  {
+    id: 'rcu-late-owner/late-kept',
+    model: 'rcu-late-owner',
+    why: 'A dead owner’s lists are dropped, but not what it has retired late: its reaper retires it anew, and a thief takes it over.',
+    edits: [{ file: RCU, find: '      store(words, base + C_RETIRE_LATE + kind, 0);\n', replace: '' }],
+    fails: /freed twice|data race on (object|other) .link|no end after/,
+  },
+  {
+    id: 'rcu-late-owner/not-renamed',
+    model: 'rcu-late-owner',
+    why: 'A thief does not put its name on what it takes: the owner’s reaper retires it anew.',
+    edits: [
+      {
+        file: RCU,
+        find: '    if (foreign) this._retag(heads);\n',
+        replace: '    if (foreign && heads.length === 0) this._retag(heads);\n',
+      },
+    ],
+    fails: /freed twice|data race on (object|other) .link|no end after/,
   },
 ];

@@ -10,6 +10,7 @@ import { linearizable, type Operation } from '../../linearizability.ts';
 import type { Model, ThreadContext } from '../../model.ts';
 import { machineModel, makeWorld, type World } from '../world.ts';
 import { futexModels } from './futex.ts';
+import { lateModels } from './late.ts';
 import { rwsemModels } from './rwsem.ts';
 import {
   besideTheLists,
@@ -349,5 +350,6 @@ export const syncModels = [
   rcuTwoRetirers,
   rcuLate,
   ...rwsemModels,
+  ...lateModels,
   ...futexModels,
 ] as unknown as readonly Model<unknown>[];
