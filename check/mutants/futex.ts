@@ -6,6 +6,7 @@ const VIRTUAL = 'src/access/virtual-futex.ts';
 const edit = (find: string, replace: string, file: string = FUTEX): Mutant['edits'] => [{ file, find, replace }];
 const notLookedAtAgain = edit('stale = load(k.words, view.generationIndex) !== view.generation;', '', VIRTUAL);
 const notAnnounced = edit('    bumpGeneration(k.cpu, f.mm, f.vpn, (f.vpn + 1) as Vpn);\n', '', 'src/fault/install.ts');
+const LOCKS = '  spinLock(cpu, bucket, CLASS_FUTEX);\n  try {';
 const CLEARS = '    if (cas(words, slot + Q_BUCKET, bucket, 0) !== bucket) continue; // its time was up\n';
 const LEAVES = "return bucket !== 0 && cas(words, base + Q_BUCKET, bucket, 0) === bucket ? 'timed-out' : 'ok';";
 const entryStays = edit(LEAVES, "return bucket !== 0 ? 'timed-out' : 'ok';");
@@ -16,10 +17,7 @@ export const futexMutants: readonly Mutant[] = [
     model: 'futex',
     why: 'The parking word is cleared after the waiter is in the queue: a wake-up in between is lost.',
     edits: [
-      ...edit(
-        '  prepareToPark(cpu);\n  spinLock(cpu, bucket, CLASS_FUTEX);\n  try {',
-        '  spinLock(cpu, bucket, CLASS_FUTEX);\n  try {',
-      ),
+      ...edit(`  prepareToPark(cpu);\n${LOCKS}`, LOCKS),
       ...edit('    park(cpu, Math.min', '    prepareToPark(cpu);\n    park(cpu, Math.min'),
     ],
     fails: /a wake-up was lost/,
@@ -36,10 +34,7 @@ export const futexMutants: readonly Mutant[] = [
     model: 'futex',
     why: 'The value is compared before the queue’s lock is taken: a store and a notify in between are lost.',
     edits: [
-      ...edit(
-        '  spinLock(cpu, bucket, CLASS_FUTEX);\n  try {',
-        '  const same = unchanged();\n  spinLock(cpu, bucket, CLASS_FUTEX);\n  try {',
-      ),
+      ...edit(LOCKS, `  const same = unchanged();\n${LOCKS}`),
       ...edit('if (!unchanged()) return false;', 'if (!same) return false;'),
     ],
     fails: /a wake-up was lost/,

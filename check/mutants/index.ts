@@ -7,9 +7,11 @@ import { memoryMutants } from './memory.ts';
 import type { Mutant } from './mutant.ts';
 import { spaceMutants } from './space.ts';
 import { syncMutants } from './sync.ts';
+import { syncDeathMutants } from './sync-deaths.ts';
 
 export const mutants: readonly Mutant[] = [
   ...syncMutants,
+  ...syncDeathMutants,
   ...futexMutants,
   ...memoryMutants,
   ...spaceMutants,

@@ -169,7 +169,7 @@ export const spaceMutants: readonly Mutant[] = [
     id: 'mprotect-writer/no-grace-period',
     model: 'mprotect-writer',
     why: 'mprotect returns while a thread may still write through a cached translation (I14).',
-    edits: [{ file: 'src/space/protect.ts', find: '    if (tightens) k.rcu.synchronize();\n', replace: '' }],
+    edits: [{ file: 'src/space/protect.ts', find: '    if (request.tightens) k.rcu.synchronize();\n', replace: '' }],
     fails: /not among those/,
   },
   {
@@ -205,7 +205,7 @@ export const spaceMutants: readonly Mutant[] = [
     id: 'mprotect-twice/no-grace-period',
     model: 'mprotect-twice',
     why: 'mprotect returns while a fault that found the old VMA is still in its section.',
-    edits: [{ file: 'src/space/protect.ts', find: '    if (tightens) k.rcu.synchronize();\n', replace: '' }],
+    edits: [{ file: 'src/space/protect.ts', find: '    if (request.tightens) k.rcu.synchronize();\n', replace: '' }],
     fails: /not among those/,
   },
   {

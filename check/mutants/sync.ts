@@ -196,6 +196,19 @@ export const syncMutants: readonly Mutant[] = [
     fails: /freed [01] times/,
   },
   {
+    id: 'rcu-late/above-not-cut',
+    model: 'rcu-late',
+    why: 'What the owner has put on top meanwhile is not cut off from what is taken over.',
+    edits: [
+      {
+        file: RCU,
+        find: '    if (above !== undefined) poke(words, this._reclaimer(kind).linkOf(above), 0);\n',
+        replace: '    if (above !== undefined) return;\n',
+      },
+    ],
+    fails: /freed [3-9]|freed \d\d|no end after|still pending|data race/,
+  },
+  {
     id: 'rcu-late/plain-push',
     model: 'rcu-late',
     why: 'The owner puts what it retires on its stack in two steps: what was cut off meanwhile comes back.',

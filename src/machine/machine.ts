@@ -19,8 +19,18 @@ import { callFailed, checkNoCallback, lastCall, publicCall, settleLast } from '.
 import { finishOthers, HELP_PATIENCE_MS, reapCpu, reapThread } from '../recovery/reap.ts';
 import type { Kernel } from '../space/kernel.ts';
 import { attachMm, createMm, forEachMm, leaveMm, usesMm } from '../space/mm.ts';
-import { C_THREAD, CPUS_USED, cpuSlot, H_DESIGN, H_SHARED, LAYOUT_VERSION } from '../sync/control.layout.ts';
-import { attachCpu, leaveCpu, readCounter } from '../sync/cpu.ts';
+import {
+  C_STATE,
+  C_THREAD,
+  CPU_FREE,
+  CPU_LEFT,
+  CPUS_USED,
+  cpuSlot,
+  H_DESIGN,
+  H_SHARED,
+  LAYOUT_VERSION,
+} from '../sync/control.layout.ts';
+import { attachCpu, detachCpu, leaveCpu, readCounter } from '../sync/cpu.ts';
 import { type Counters, type HistogramName, sumCounters, sumHistograms } from '../trace/counters.ts';
 import { allocate, makeControl, makeKernel } from './boot.ts';
 import { type Census, takeCensus } from './census.ts';
@@ -114,6 +124,10 @@ export class Machine {
   readonly #deaths: Deaths;
   readonly #life: LifeLock | undefined;
   #closed = false;
+  /** `close` is under way: a backing's own may call it. */
+  #leaving = false;
+  /** ... and has come to its end. */
+  #left = false;
 
   /** Internal: use `createMachine` or `attachMachine`. */
   constructor(handle: MachineHandle, key: string) {
@@ -130,18 +144,24 @@ export class Machine {
     this.shared = peek(words, H_SHARED) === 1;
     const views = new FrameViews(handle.frames, handle.frameBytes, current);
     this.views = views;
-    this.kernel = makeKernel(attachCpu(words, floats, threadNumber()), views.u8);
-    const { frames } = this.kernel;
-    if (views.mayMove) {
-      frames.follow = () => {
-        const moved = views.follow();
-        frames.bytes = views.u8;
-        return moved;
-      };
-    }
     const locks = this.shared ? lifeLocks() : undefined;
-    this.#deaths = new Deaths(this, key, locks);
-    if (locks !== undefined) this.#life = takeLifeLock(this.kernel.cpu, key, locks);
+    const cpu = attachCpu(words, floats, threadNumber());
+    try {
+      this.kernel = makeKernel(cpu, views.u8);
+      const { frames } = this.kernel;
+      if (views.mayMove) {
+        frames.follow = () => {
+          const moved = views.follow();
+          frames.bytes = views.u8;
+          return moved;
+        };
+      }
+      this.#deaths = new Deaths(this, key, locks);
+      if (locks !== undefined) this.#life = takeLifeLock(cpu, key, locks);
+    } catch (error) {
+      detachCpu(words, cpu.id); // nobody would ever give the place back
+      throw error;
+    }
   }
 
   /** Number of this thread's cpu. */
@@ -418,7 +438,7 @@ export class Machine {
    * inside `run`.
    */
   close(): void {
-    if (this.#closed) return;
+    if (this.#left || this.#leaving) return;
     const { kernel } = this;
     checkNoCallback(kernel, 'close');
     kernel.rcu.endStale();
@@ -426,6 +446,18 @@ export class Machine {
       throw new VmError('EDEADLK', 'close', 'the machine is closed inside run()');
     }
     this.#closed = true; // first: the backings that are closed now are users' code
+    this.#leaving = true;
+    try {
+      this.#leave();
+      this.#left = true;
+    } finally {
+      this.#leaving = false;
+    }
+  }
+
+  /** Each step may be done twice: where the engine ends one for want of stack, `close` begins again. */
+  #leave(): void {
+    const { kernel } = this;
     machines.delete(this.#key);
     for (const files of this.#files.values()) for (const file of files) file.machineClosed();
     for (const { holders } of this.#spaces.values()) for (const space of holders) space.machineClosed();
@@ -467,8 +499,9 @@ export function createMachine(options: MachineOptions): Machine {
   checkMilliseconds(stallTimeout, 'stallTimeout');
   checkMilliseconds(ioTimeout, 'ioTimeout');
   const wanted = wantedFrames(memory, shared);
-  if (typeof memory === 'object' && machineOver.get(memory)?.closed === false) {
-    throw new VmError('EBUSY', 'createMachine', 'another machine has its frames in this memory');
+  if (typeof memory === 'object' && isInUse(machineOver.get(memory))) {
+    const what = 'another machine has its frames in this memory, and a thread has not closed it';
+    throw new VmError('EBUSY', 'createMachine', what);
   }
   const frameBytes = Math.floor(wanted.bytes / PAGE_SIZE) * PAGE_SIZE;
   const control = makeControl(frameBytes / PAGE_SIZE, shared, design, { stallTimeout, ioTimeout });
@@ -477,15 +510,24 @@ export function createMachine(options: MachineOptions): Machine {
   if (wanted.buffer !== undefined) new Uint8Array(frames, 0, PAGE_SIZE).fill(0); // frame 0 is the zero page
   if (!shared) Object.defineProperty(control, ORIGINAL, { value: true });
   const machine = attachMachine({ kind: 'vmspace.machine', version: LAYOUT_VERSION, control, frames, frameBytes });
-  if (typeof memory === 'object') machineOver.set(memory, machine);
+  if (typeof memory === 'object') machineOver.set(memory, machine.kernel.words);
   return machine;
 }
 
 /** A machine that is not shared is in one thread. Cloning its handle copies its memory, but not this property of it. */
 const ORIGINAL = Symbol.for('vmspace.original');
 
-/** By the WebAssembly.Memory that the caller has given. */
-const machineOver = new WeakMap<object, Machine>();
+/** By the WebAssembly.Memory that the caller has given: the control memory of the machine that this thread has made over it last. */
+const machineOver = new WeakMap<object, Int32Array>();
+
+/** Whether any thread has the machine, or a dead one has left something in it. */
+function isInUse(words: Int32Array | undefined): boolean {
+  for (let id = 0; words !== undefined && id < load(words, CPUS_USED); id++) {
+    const state = load(words, cpuSlot(id) + C_STATE);
+    if (state !== CPU_FREE && state !== CPU_LEFT) return true;
+  }
+  return false;
+}
 
 /**
  * Attaches this thread to a machine, until `machine.close()`. A thread has one Machine object per machine: a second call gives the

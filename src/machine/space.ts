@@ -124,7 +124,8 @@ export class Space {
       return;
     }
     const { start, end } = pageRange(address, length, 'mprotect', 'ENOMEM');
-    this._outside('mprotect', () => protectRange(this._k, this._mm, start as Vpn, end as Vpn, rights));
+    const request = { start: start as Vpn, end: end as Vpn, prot: rights, tightens: false };
+    this._outside('mprotect', () => protectRange(this._k, this._mm, request));
   }
 
   /** One consistent view of the whole layout, in address order. */
@@ -491,8 +492,9 @@ export class Space {
   }
 
   private _call<T>(syscall: string, call: () => T): T {
-    if (this._k.rcu.suspendedDepth !== 0)
-      oops('H1', `a callback called ${syscall} while its thread was serving a fault`);
+    const { rcu } = this._k;
+    rcu.endStale();
+    if (rcu.suspendedDepth !== 0) oops('H1', `a callback called ${syscall} while its thread was serving a fault`);
     return publicCall(this._k, syscall, call);
   }
 
@@ -516,6 +518,7 @@ export class Space {
   private _check(syscall: string): void {
     if (this._closed) throw new VmError('EBADF', syscall, 'the space is closed');
     this._host.checkOpen(syscall);
+    this._k.rcu.endStale();
   }
 }
 

@@ -18,18 +18,31 @@ import { commit, prepare, rootOf, underTreeLock } from './layout.ts';
 import { protectPages } from './protect-pages.ts';
 
 /**
+ * What is to be protected. The record outlives an attempt: whoever tries again after others, or a recovery, have changed the rights
+ * still knows that a grace period is owed.
+ */
+export interface ProtectRequest {
+  readonly start: Vpn;
+  readonly end: Vpn;
+  readonly prot: number;
+  /** Rights are taken away. */
+  tightens: boolean;
+}
+
+/**
  * Throws ENOMEM (a hole in the range; records), EACCES (a shared file that was not opened for writing); nothing has changed
  * then. Requires: outside sections.
  */
-export function protectRange(k: Kernel, mm: MmRef, start: Vpn, end: Vpn, prot: number): void {
+export function protectRange(k: Kernel, mm: MmRef, request: ProtectRequest): void {
+  const { start, end, prot } = request;
   k.cpu.count(COUNTER['call.mprotect']);
   writeLock(k.cpu, mm + MM_MMAP_LOCK);
   try {
     const root = rootOf(k, mm);
     checkRange(k, root, start, end, prot);
-    const tightens = k.tree.toArray(root, start, end).some((v) => (k.vmas.flags(v) & VM_PROT & ~prot) !== 0);
+    request.tightens ||= k.tree.toArray(root, start, end).some((v) => (k.vmas.flags(v) & VM_PROT & ~prot) !== 0);
     protectLocked(k, mm, start, end, prot);
-    if (tightens) k.rcu.synchronize();
+    if (request.tightens) k.rcu.synchronize();
   } catch (error) {
     throw cutShort(k.cpu, error);
   } finally {

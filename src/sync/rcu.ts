@@ -131,9 +131,7 @@ export class Rcu {
   }
 
   enter(client: SectionClient): void {
-    if (this.suspendedDepth !== 0 && client.sectionMm !== 0) {
-      oops('H1', 'a callback (file system, pager) touched mapped memory while its thread was serving a fault');
-    }
+    if (this.suspendedDepth !== 0 && client.sectionMm !== 0) this._checkNoFault();
     if (this.depth++ === 0) {
       this._publish();
       if (DEV) sectionEntered(this.cpu);
@@ -142,6 +140,13 @@ export class Rcu {
       this._entered.push(client);
       client.revalidate();
     }
+  }
+
+  /** Throws an Oops in a callback: what it would touch is what its thread is serving a fault for. */
+  private _checkNoFault(): void {
+    this.endStale(); // the fault may be one that the engine has ended
+    if (this.suspendedDepth === 0) return;
+    oops('H1', 'a callback (file system, pager) touched mapped memory while its thread was serving a fault');
   }
 
   leave(client: SectionClient): void {

@@ -183,7 +183,9 @@ function waitForLock(cpu: Cpu, at: number, cls: number, limit: number): boolean 
     } else if ((seen & WAITED) !== 0 || cas(words, at, seen, seen | WAITED) === seen) {
       wait(words, at, seen | WAITED, Math.min(WAIT_MS, limit));
     }
-    if (now() - since >= limit) return false;
+    if (now() - since < limit) continue;
+    notify(words, at, 1); // the wake-up that we may have had is somebody else's now: the word says of nobody that he sleeps
+    return false;
   }
   cpu.countWait(0, since);
   return true;

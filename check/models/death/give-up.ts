@@ -4,8 +4,8 @@
  */
 import { MAP_FIXED_NOREPLACE, MAP_PRIVATE, PROT_READ, type Space, VmError } from '../../../src/index.ts';
 import type { Model, ThreadContext } from '../../model.ts';
-import { audit, BASE, type Hands, look, machineModel, makeFile, makeWorld, mapAnon, P, put, wordOf } from '../world.ts';
-import { type Bereaved, bereaved, type Mortal, mortal } from './mortal.ts';
+import { audit, BASE, type Hands, look, machineModel, makeFile, mapAnon, P, put, wordOf } from '../world.ts';
+import { type Bereaved, bereaved, type Mortal, mortal, mortalWorld } from './mortal.ts';
 
 interface Case {
   readonly name: string;
@@ -41,13 +41,7 @@ function giveUpModel({ name, title, arrange, victim, other, again, result, reape
     outcomes: [result, 'ETIMEDOUT'].map((first) =>
       JSON.stringify(reaper === 'other' ? [null, [first, result]] : [null, [first], result]),
     ),
-    setup: () => ({
-      ...makeWorld({ stallTimeout: 1 }, (all) => {
-        arrange(all);
-        return {};
-      }),
-      victim: new Int32Array(new SharedArrayBuffer(64)),
-    }),
+    setup: () => mortalWorld({ stallTimeout: 1 }, arrange),
     threads: [
       { name: 'victim', mortal: true, prepare: mortal, run: ({ space }: Hands) => void victim(space) },
       {

@@ -4,23 +4,9 @@
  */
 import { MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_PRIVATE, PROT_READ, type Space } from '../../../src/index.ts';
 import type { Model, ThreadContext } from '../../model.ts';
-import {
-  ANON,
-  audit,
-  BASE,
-  type Hands,
-  hands,
-  look,
-  machineModel,
-  makeFile,
-  makeWorld,
-  mapAnon,
-  P,
-  put,
-  RW,
-} from '../world.ts';
+import { ANON, audit, BASE, type Hands, hands, look, machineModel, makeFile, mapAnon, P, put, RW } from '../world.ts';
 import { giveUpModels } from './give-up.ts';
-import { type Bereaved, bereaved, type Mortal, mortal } from './mortal.ts';
+import { type Bereaved, bereaved, type Mortal, mortal, mortalWorld } from './mortal.ts';
 
 interface Case {
   readonly name: string;
@@ -34,14 +20,6 @@ interface Case {
 
 const P1: number = BASE + P;
 
-const mortalWorld = (arrange: (all: Hands) => void): Mortal => ({
-  ...makeWorld({}, (all) => {
-    arrange(all);
-    return {};
-  }),
-  victim: new Int32Array(new SharedArrayBuffer(64)),
-});
-
 function deathModel({ name, title, act, after, arrange, preemptions }: Case): Model<Mortal> {
   return machineModel<Mortal>({
     name: `death-${name}`,
@@ -51,7 +29,7 @@ function deathModel({ name, title, act, after, arrange, preemptions }: Case): Mo
     longPreemptions: 2,
     timeouts: 'allow',
     setup: () =>
-      mortalWorld((all) => {
+      mortalWorld({}, (all) => {
         mapAnon(all.space, BASE, 3);
         all.space.store32(P1, 1);
         arrange?.(all);
@@ -152,7 +130,7 @@ export const deathModels = [
     longPreemptions: 1,
     timeouts: 'allow',
     setup: () =>
-      mortalWorld(({ space }) => {
+      mortalWorld({}, ({ space }) => {
         mapAnon(space, BASE, 3);
         space.store32(P1, 1);
       }),

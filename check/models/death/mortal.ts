@@ -1,9 +1,19 @@
 /** Who dies, and who is told. */
-import { type Hands, hands, type World } from '../world.ts';
+import { type Hands, hands, makeWorld, type World, type WorldOptions } from '../world.ts';
 
 /** The victim says which cpu it is, as a Worker's creator would know. */
 export interface Mortal extends World {
   readonly victim: Int32Array;
+}
+
+export function mortalWorld(options: WorldOptions, arrange: (all: Hands) => void): Mortal {
+  return {
+    ...makeWorld(options, (all) => {
+      arrange(all);
+      return {};
+    }),
+    victim: new Int32Array(new SharedArrayBuffer(64)),
+  };
 }
 
 export function mortal(world: Mortal): Hands {

@@ -4,6 +4,7 @@ import { MM_SERIAL } from '../../../src/paging/mm.layout.ts';
 import { C_FUTEX, CPUS_USED, cpuSlot } from '../../../src/sync/control.layout.ts';
 import { bucketOf } from '../../../src/sync/futex.ts';
 import type { Model, ThreadContext } from '../../model.ts';
+import { type Bereaved, bereaved, type Mortal, mortal, mortalWorld } from '../death/mortal.ts';
 import {
   ANON,
   BASE,
@@ -36,6 +37,13 @@ const thread = (name: string, run: (space: Space) => unknown) => ({
   prepare: hands,
   run: ({ space }: Hands) => run(space),
 });
+const ALL = Number.POSITIVE_INFINITY;
+/** Stores another value, then notifies: so many, then so many. */
+const waker = (...counts: readonly number[]) =>
+  thread('waker', (space) => {
+    space.atomicStore32(BASE, 1);
+    return counts.map((count) => space.notify(BASE, count));
+  });
 /** What follows from what `wait` said: a notify has counted those who were woken, and nobody else. */
 const allCounted = ({ results }: { readonly results: readonly unknown[] }): void => {
   const woken = results.filter((result) => result === 'ok').length;
@@ -65,14 +73,7 @@ const twoWaiters = machineModel<World>({
   invariant: 'as many are woken as are asked for and counted; nobody is left',
   preemptions: 2,
   setup: () => makeWorld({}, written),
-  threads: [
-    waiter('a'),
-    waiter('b'),
-    thread('waker', (space) => {
-      space.atomicStore32(BASE, 1);
-      return [space.notify(BASE, 1), space.notify(BASE)];
-    }),
-  ],
+  threads: [waiter('a'), waiter('b'), waker(1, ALL)],
   outcomes: [
     '["ok","ok",[1,1]]',
     '["ok","not-equal",[1,0]]',
@@ -85,14 +86,7 @@ const all = machineModel<World>({
   ...twoWaiters,
   name: 'futex-all',
   title: 'two waiters on one word; a store and a notify of all',
-  threads: [
-    waiter('a'),
-    waiter('b'),
-    thread('waker', (space) => {
-      space.atomicStore32(BASE, 1);
-      return [space.notify(BASE)];
-    }),
-  ],
+  threads: [waiter('a'), waiter('b'), waker(ALL)],
   outcomes: ['["ok","ok",[2]]', '["ok","not-equal",[1]]', '["not-equal","ok",[1]]', '["not-equal","not-equal",[0]]'],
 });
 
@@ -159,14 +153,7 @@ const timeTwo = machineModel<World>({
   preemptions: 2,
   timeouts: 'allow',
   setup: () => makeWorld({}, written),
-  threads: [
-    waiter('hasty', 0, 5),
-    waiter('patient'),
-    thread('waker', (space) => {
-      space.atomicStore32(BASE, 1);
-      return [space.notify(BASE, 1), space.notify(BASE, 1)];
-    }),
-  ],
+  threads: [waiter('hasty', 0, 5), waiter('patient'), waker(1, 1)],
   check: allCounted,
 });
 
@@ -323,23 +310,7 @@ const privateFile = machineModel<TwoSpaces>({
   outcomes: ['["timed-out",[0,0]]'],
 });
 
-/** The victim says which cpu it is, as a Worker's creator would know. */
-interface Mortal extends World {
-  readonly victim: Int32Array;
-}
-interface Bereaved extends Hands {
-  readonly victim: Int32Array;
-}
-const bereaved = (world: Mortal): Bereaved => ({ ...hands(world), victim: world.victim });
-const mortal = (world: Mortal): Bereaved => {
-  const all = bereaved(world);
-  world.victim[0] = all.machine.cpu;
-  return all;
-};
-const mortalWorld = (): Mortal => ({
-  ...makeWorld({}, written),
-  victim: new Int32Array(new SharedArrayBuffer(64)),
-});
+const deathWorld = (): Mortal => mortalWorld({}, written);
 const notifyOne = (space: Space): number => {
   space.atomicStore32(BASE, 1);
   return space.notify(BASE, 1);
@@ -347,8 +318,9 @@ const notifyOne = (space: Space): number => {
 const reaper = {
   name: 'reaper',
   prepare: bereaved,
-  run: ({ machine, space, victim }: Bereaved, context: ThreadContext) => {
-    if (context.join('victim') && !machine.reapNow(victim[0] as number)) throw new Error('there was nobody to reap');
+  run: ({ machine, space, world }: Bereaved, context: ThreadContext) => {
+    if (context.join('victim') && !machine.reapNow(world.victim[0] as number))
+      throw new Error('there was nobody to reap');
     return [notifyOne(space)];
   },
 };
@@ -361,9 +333,9 @@ const death = machineModel<Mortal>({
   preemptions: 0,
   longPreemptions: 1,
   timeouts: 'allow',
-  setup: mortalWorld,
+  setup: deathWorld,
   threads: [
-    { name: 'victim', mortal: true, prepare: mortal, run: ({ space }: Bereaved) => space.wait(BASE, 0, 0) },
+    { name: 'victim', mortal: true, prepare: mortal, run: ({ space }: Hands) => space.wait(BASE, 0, 0) },
     waiter('living'),
     reaper,
   ],
@@ -377,9 +349,9 @@ const deathOfNotifier = machineModel<Mortal>({
   preemptions: 0,
   longPreemptions: 1,
   timeouts: 'allow',
-  setup: mortalWorld,
+  setup: deathWorld,
   threads: [
-    { name: 'victim', mortal: true, prepare: mortal, run: ({ space }: Bereaved) => notifyOne(space) },
+    { name: 'victim', mortal: true, prepare: mortal, run: ({ space }: Hands) => notifyOne(space) },
     waiter('living'),
     reaper,
   ],

@@ -2,53 +2,34 @@
 
 import type { Kernel } from '../../../src/space/kernel.ts';
 import { load, peek, poke, store } from '../../../src/sync/atomics.checked.ts';
-import { C_RETIRE_LOCK } from '../../../src/sync/control.layout.ts';
-import { CLASS_RETIRE, CLASS_TREE } from '../../../src/sync/lock-classes.ts';
+import { CLASS_TREE } from '../../../src/sync/lock-classes.ts';
 import { refGetUnlessZero, refPut } from '../../../src/sync/refcount.ts';
 import { readLock, readUnlock, writeLock, writeUnlock } from '../../../src/sync/rwsem.ts';
 import { spinLock, spinUnlock } from '../../../src/sync/spinlock.ts';
 import { linearizable, type Operation } from '../../linearizability.ts';
 import type { Model, ThreadContext } from '../../model.ts';
-import { describeWorld, hands, machineModel, makeWorld, type World, waitInWorld } from '../world.ts';
+import { machineModel, makeWorld, type World } from '../world.ts';
 import { futexModels } from './futex.ts';
-
-/* Words of the header that nobody else uses. */
-const SEM = 40; // three words
-const LOCK = 44;
-const FIRST = 46;
-const SECOND = 47;
-const POINTER = 48;
-const REFS = 49;
-const FREED = 50;
-/** Two objects of four words: state, link, payload. */
-const OBJECT = 52;
-const OTHER = 56;
-const KIND = 7;
-
-const NAMES: Readonly<Record<number, string>> = {
-  [SEM]: 'sem .state',
-  [SEM + 1]: 'sem .ticket',
-  [SEM + 2]: 'sem .queue',
-  [LOCK]: 'lock',
-  [FIRST]: 'first',
-  [SECOND]: 'second',
-  [POINTER]: 'pointer',
-  [REFS]: 'refs',
-  [FREED]: 'freed',
-  [OBJECT]: 'object .state',
-  [OBJECT + 1]: 'object .link',
-  [OBJECT + 2]: 'object .payload',
-  [OTHER]: 'other .state',
-  [OTHER + 1]: 'other .link',
-  [OTHER + 2]: 'other .payload',
-};
-const describe = (world: World, buffer: number, byte: number): string | undefined =>
-  (buffer === 0 ? NAMES[byte >> 2] : undefined) ?? describeWorld(world, buffer, byte);
-
-const waits: Model<World>['waits'] = (world, buffer, byte, threadOf) =>
-  waitInWorld(world, buffer, byte, threadOf, (at) => describe(world, 0, at) ?? '');
-const empty = (): World => makeWorld({}, () => ({}));
-const kernel = (world: World): Kernel => hands(world).machine.kernel;
+import { lateModels } from './late.ts';
+import { rwsemModels } from './rwsem.ts';
+import {
+  besideTheLists,
+  change,
+  describe,
+  empty,
+  FIRST,
+  FREED,
+  KIND,
+  kernel,
+  LOCK,
+  OBJECT,
+  OTHER,
+  POINTER,
+  REFS,
+  SEM,
+  same,
+  waits,
+} from './words.ts';
 
 function increments(name: string, times: number) {
   return {
@@ -100,8 +81,7 @@ function writer(name: string, times = 1) {
     run: ({ cpu, words }: Kernel) => {
       for (let i = 0; i < times; i++) {
         writeLock(cpu, SEM);
-        poke(words, FIRST, peek(words, FIRST) + 1);
-        poke(words, SECOND, peek(words, SECOND) + 1);
+        change(words);
         writeUnlock(cpu, SEM);
       }
       return 0;
@@ -114,9 +94,9 @@ function reader(name: string) {
     prepare: kernel,
     run: ({ cpu, words }: Kernel) => {
       readLock(cpu, SEM);
-      const same = peek(words, FIRST) === peek(words, SECOND);
+      const seen = same(words);
       readUnlock(cpu, SEM);
-      return same;
+      return seen;
     },
   };
 }
@@ -318,12 +298,7 @@ const rcuTwoRetirers = machineModel<World>({
 /** A cpu that has retired an object while somebody else had the lock over its lists. */
 function lateRetirer(world: World): Kernel {
   const k = rcuKernel(world);
-  const thief = kernel(world);
-  const lock = k.cpu.base + C_RETIRE_LOCK;
-  spinLock(thief.cpu, lock, CLASS_RETIRE);
-  (k.rcu as unknown as { _late: boolean })._late = true; // it does not wait for the lock then: there is no clock here
-  k.rcu.retire(KIND, OBJECT);
-  spinUnlock(thief.cpu, lock);
+  besideTheLists(k, kernel(world), () => k.rcu.retire(KIND, OBJECT));
   return k;
 }
 
@@ -374,5 +349,7 @@ export const syncModels = [
   rcuSynchronize,
   rcuTwoRetirers,
   rcuLate,
+  ...rwsemModels,
+  ...lateModels,
   ...futexModels,
 ] as unknown as readonly Model<unknown>[];
