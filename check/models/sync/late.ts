@@ -1,6 +1,6 @@
 /** What is retired late, when the thread that takes it over dies, or the one that has retired it. */
 import { FREE, LIVE, ownedBy, R_LINK, R_STATE, RETIRED } from '../../../src/memory/ownership.ts';
-import { releaseSpinlocks } from '../../../src/reap-steps.ts';
+import { releaseSpinlocks } from '../../../src/recovery/reap-steps.ts';
 import type { Kernel } from '../../../src/space/kernel.ts';
 import { load, store } from '../../../src/sync/atomics.checked.ts';
 import { C_RETIRE_LATE } from '../../../src/sync/control.layout.ts';
