@@ -2,7 +2,7 @@
  * How long a test waits for what must happen. It is no measure of speed: on a machine with ten times as much to do as it can,
  * everything that works is long done by then.
  */
-export const HANG_MS = 300_000;
+export const HANG_MS = 900_000;
 
 /** Resolves once `reached()` is true. Rejects after `HANG_MS`, saying what did not come. */
 export async function until(what: string, reached: () => boolean): Promise<void> {

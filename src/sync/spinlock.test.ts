@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { bareMachine } from '../../test/kernel.ts';
 import { Oops } from '../base/errors.ts';
 import { C_HELD, HELD_SLOTS, SPACE_LOCK } from './control.layout.ts';
@@ -95,6 +95,20 @@ describe('a spinlock', () => {
     expect(spinHeld(cpu, A)).toBe(true);
     spinUnlock(cpu, A);
     expect(words[A]).toBe(0);
+  });
+
+  test('hands a wake-up on that came too late for it', () => {
+    const { cpu, words, another } = bareMachine();
+    const hasty = another().cpu;
+    spinLock(cpu, A, CLASS_SPACES);
+    const woken = vi.spyOn(Atomics, 'notify');
+    try {
+      expect(spinLockWithin(hasty, A, CLASS_SPACES, 0)).toBe(false);
+      expect(woken).toHaveBeenCalledWith(words, A, 1);
+    } finally {
+      woken.mockRestore();
+    }
+    spinUnlock(cpu, A);
   });
 
   test('of a dead cpu is released by its tag, one of a living cpu is not', () => {

@@ -13,6 +13,8 @@ import {
   WouldBlock,
 } from '../../src/index.ts';
 
+import { anotherCpu } from '../stress/kill/world.ts';
+
 const P = 4096;
 
 describe('a machine that is not shared', () => {
@@ -34,8 +36,31 @@ describe('a WebAssembly.Memory', () => {
     const memory = new WebAssembly.Memory({ initial: 16, maximum: 16, shared: true });
     const first = createMachine({ memory });
     expect(() => createMachine({ memory })).toThrow(/EBUSY/);
+    const other = anotherCpu(first);
     first.close();
+    expect(() => createMachine({ memory })).toThrow(/EBUSY.*a thread has not closed it/);
+    other.close();
     createMachine({ memory }).close();
+  });
+});
+
+describe('a close of the machine', () => {
+  test('that the engine has ended half-way can be done again, and gives the place back', () => {
+    const machine = createMachine({ memory: MiB });
+    const other = anotherCpu(machine);
+    other.createSpace();
+    const { files } = other.kernel;
+    const sweep = files.sweepLocal.bind(files);
+    files.sweepLocal = () => {
+      files.sweepLocal = sweep;
+      throw new RangeError('Maximum call stack size exceeded');
+    };
+    expect(() => other.close()).toThrow(RangeError);
+    expect([other.closed, machine.cpus().length]).toEqual([true, 2]);
+    other.close();
+    other.close();
+    expect([machine.cpus().length, machine.census().spaces]).toEqual([1, 0]);
+    machine.close();
   });
 });
 

@@ -14,7 +14,7 @@ const CANDIDATES = [
   '/usr/bin/google-chrome',
 ];
 export const BROWSER: string | undefined = CANDIDATES.find((path) => path !== undefined && existsSync(path));
-export const HANG_LIMIT_MS = 30_000;
+export const HANG_LIMIT_MS = 300_000;
 const TYPES: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript' };
 const ARGUMENTS = [
   '--no-sandbox',

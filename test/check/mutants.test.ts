@@ -6,7 +6,7 @@ import { bundleModels, checker } from './support.ts';
 describe('mutants', async () => {
   const { check, replay } = await checker();
 
-  it.each(mutants.map((mutant) => [mutant.id, mutant]))('%s', { timeout: 900_000 }, async (id, mutant) => {
+  it.each(mutants.map((mutant) => [mutant.id, mutant]))('%s', { timeout: 1_200_000 }, async (id, mutant) => {
     const url = await bundleModels('check/models/index.ts', `mutants/${id.replace('/', '-')}`, mutant.edits);
     const source = { url, name: mutant.model, transform: false };
     const bound = mutant.preemptions === undefined ? {} : { preemptions: mutant.preemptions };

@@ -3,9 +3,11 @@
  * thread that has wanted something else.
  */
 
+import type { MmRef, Vpn } from '../../src/base/brands.ts';
 import { MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_PRIVATE, type Machine, type Space } from '../../src/index.ts';
 import { P_LOCK, P_RMAP_LOCK } from '../../src/memory/page.layout.ts';
-import { C_STATE, CPU_ATTACHED, cpuSlot, LINE, SLAB_LINES } from '../../src/sync/control.layout.ts';
+import { T_LOCK } from '../../src/paging/table.layout.ts';
+import { C_STATE, C_THREAD, CPU_ATTACHED, cpuSlot, LINE, SLAB_LINES } from '../../src/sync/control.layout.ts';
 import { OWNER_MASK } from '../../src/sync/lock-classes.ts';
 import { conservation } from '../stress/audit.ts';
 import { ANON, anotherCpu, P, RW } from '../stress/kill/world.ts';
@@ -161,6 +163,130 @@ export function idleThreadKeepsMemory(): unknown {
   const at = theirs.mmap({ length: kept * P, prot: RW, flags: ANON });
   for (let page = 0; page < kept; page++) outcomes.push(outcome(() => theirs.store8(at + page * P, 1)));
   return { outcomes: [...new Set(outcomes)], wasShort: free < kept, left: isAttached(idle) ? 0 : 1 };
+}
+
+/**
+ * A thread of another space is short of memory while an idle one's call cannot be finished: a slow thread has the lock. It must not give
+ * up in its turn for a lock that it never wanted: it can free memory of its own.
+ */
+export function helpIsNotCatching(): unknown {
+  const frames = 64;
+  const { slow, space, lock, machines, attached } = sharedFile(2, frames);
+  const [idle, other] = machines as [Machine, Machine];
+  const [ofIdle] = attached as [Space];
+  const own = other.createSpace();
+  const at = own.mmap({ length: frames * P, prot: RW, flags: ANON });
+  const outcomes: string[] = [];
+  interleave(() => space.load8(SECOND + P), {
+    before: takes(slow, lock),
+    meanwhile() {
+      outcomes.push(outcome(() => ofIdle.munmap(FIRST, 4 * P)));
+      outcomes.push(
+        outcome(() => {
+          for (let page = 0; page < frames; page++) own.store8(at + page * P, 1);
+        }),
+      );
+      outcomes.push(outcome(() => own.munmap(at, 8 * P)));
+      outcomes.push(isAttached(other) && other.kernel.cpu.gaveUp === undefined ? 'free' : 'caught');
+    },
+  });
+  outcomes.push(outcome(() => other.drain()));
+  return { outcomes, left: isAttached(idle) ? 0 : 1 };
+}
+
+/**
+ * A watched thread has died, and a slow one has a lock that taking its space down needs: the watcher tries again later, and its own calls
+ * go on meanwhile.
+ */
+export function watcherIsNotCaught(): unknown {
+  const { machine: watcher, spaces } = makeCast(1);
+  const own = spaces[0] as Space;
+  const at = own.mmap({ length: P, prot: RW, flags: ANON });
+  const dead = anotherCpu(watcher);
+  const slow = anotherCpu(watcher);
+  const theirs = dead.createSpace();
+  const there = theirs.mmap({ length: 2 * P, prot: RW, flags: ANON });
+  theirs.store8(there, 1);
+  const ofSlow = slow.attachSpace(theirs.handle);
+  const thread = 77;
+  watcher.kernel.words[cpuSlot(dead.cpu) + C_THREAD] = thread;
+  const { tables, rcu } = watcher.kernel;
+  const leaf = rcu.walking(() => tables.leafFor(theirs.handle.space as MmRef, (there / P) as Vpn));
+  const outcomes: string[] = [];
+  interleave(() => ofSlow.store8(there + P, 1), {
+    before: takes(slow, leaf + T_LOCK),
+    meanwhile() {
+      outcomes.push(outcome(() => watcher.reapThread(thread, 50)));
+      outcomes.push(outcome(() => own.store8(at, 1)));
+      outcomes.push(isAttached(watcher) && watcher.kernel.cpu.gaveUp === undefined ? 'free' : 'caught');
+    },
+  });
+  outcomes.push(outcome(() => watcher.reapThread(thread, 50)));
+  ofSlow.close();
+  return { outcomes, spaces: watcher.census().spaces, cpus: watcher.cpus().length };
+}
+
+/** A thread leaves with a call unfinished, since a slow one has the lock; then its host says that it has ended: that is enough. */
+export function leftIsBuriedByItsExit(): unknown {
+  const { slow, space, lock, machines, attached } = sharedFile(2);
+  const [leaver] = machines as [Machine];
+  const [ofLeaver] = attached as [Space];
+  const thread = 77;
+  slow.kernel.words[cpuSlot(leaver.cpu) + C_THREAD] = thread;
+  const outcomes: string[] = [];
+  interleave(() => space.load8(SECOND + P), {
+    before: takes(slow, lock),
+    meanwhile() {
+      outcomes.push(outcome(() => ofLeaver.munmap(FIRST, 4 * P)));
+      outcomes.push(outcome(() => leaver.close()));
+    },
+  });
+  const before = slow.kernel.words[cpuSlot(leaver.cpu) + C_STATE] as number;
+  outcomes.push(`reaped ${slow.reapThread(thread)}`);
+  const after = slow.kernel.words[cpuSlot(leaver.cpu) + C_STATE] as number;
+  return { outcomes, states: [before & 0xff, after & 0xff] };
+}
+
+/** All spaces are in use, one of them by a thread that has left it unfinished: who wants one takes that one down. */
+export function spaceOfTheIdle(): unknown {
+  const { slow, space, file, lock, machines } = sharedFile(1);
+  const [leaver] = machines as [Machine];
+  const own = leaver.createSpace();
+  own.mmap({ addr: FIRST, length: 4 * P, prot: RW, flags: FILE_FLAGS, file: leaver.attachFile(file.handle) });
+  own.load8(FIRST + P);
+  const outcomes: string[] = [];
+  interleave(() => space.load8(SECOND + P), {
+    before: takes(slow, lock),
+    meanwhile() {
+      outcomes.push(outcome(() => own.close()));
+    },
+  });
+  for (let last = 'done'; last === 'done'; ) last = outcome(() => slow.createSpace());
+  return { outcomes, left: isAttached(leaver) ? 0 : 1, spaces: slow.census().spaces };
+}
+
+/** A call of mprotect that could not wait for a section to end is tried again after it has helped: it owes the same wait. */
+export function protectWaitsAgain(): unknown {
+  const { slow, space, lock, machines, attached } = sharedFile(3);
+  const [, reader, caller] = machines as [Machine, Machine, Machine];
+  const [ofIdle] = attached as [Space];
+  const own = caller.createSpace();
+  const at = own.mmap({ length: P, prot: RW, flags: ANON });
+  own.store8(at, 1);
+  const ofReader = reader.attachSpace(own.handle);
+  const outcomes: string[] = [];
+  interleave(() => space.load8(SECOND + P), {
+    before: takes(slow, lock),
+    meanwhile() {
+      outcomes.push(outcome(() => ofIdle.munmap(FIRST, 4 * P)));
+    },
+  });
+  ofReader.run((memory) => {
+    memory.store8(at, 2);
+    outcomes.push(outcome(() => own.mprotect(at, P, 1)));
+  });
+  outcomes.push(outcome(() => own.mprotect(at, P, 1)));
+  return { outcomes };
 }
 
 /** A range with a hole is no shortage: a call that fails for it is not held up by what others have left. */

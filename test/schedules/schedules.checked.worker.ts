@@ -19,12 +19,17 @@ import {
 import {
   createGivesUp,
   fileClosedOnce,
+  helpIsNotCatching,
   holeIsNoShortage,
   idleThreadKeepsLock,
   idleThreadKeepsMemory,
   intentOfItsOwn,
+  leftIsBuriedByItsExit,
+  protectWaitsAgain,
   reapsInOthersHands,
+  spaceOfTheIdle,
   takesNothingAlong,
+  watcherIsNotCaught,
 } from './helped.ts';
 import { lastMappingGoesDuringRead, mappingChangesDuringRead, readerDies } from './pages.ts';
 import {
@@ -37,6 +42,11 @@ import {
 const SCHEDULES = {
   createGivesUp,
   fileClosedOnce,
+  helpIsNotCatching,
+  watcherIsNotCaught,
+  leftIsBuriedByItsExit,
+  spaceOfTheIdle,
+  protectWaitsAgain,
   holeIsNoShortage,
   idleThreadKeepsLock,
   idleThreadKeepsMemory,

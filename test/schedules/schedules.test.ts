@@ -173,6 +173,26 @@ describe('whoever finishes calls that have given up', () => {
     expect(await play('holeIsNoShortage')).toEqual({ outcomes, gaveUp: false, attached: true });
   });
 
+  test('does not begin what a slow thread’s lock stands in the way of', async () => {
+    const outcomes = ['ETIMEDOUT', 'ENOMEM', 'done', 'free', 'done'];
+    expect(await play('helpIsNotCatching')).toEqual({ outcomes, left: 0 });
+    const watched = ['ETIMEDOUT', 'done', 'free', 'done'];
+    expect(await play('watcherIsNotCaught')).toEqual({ outcomes: watched, spaces: 1, cpus: 2 });
+  });
+
+  test('is told by the exit of a thread that has left work behind', async () => {
+    const outcomes = ['ETIMEDOUT', 'done', 'reaped 1'];
+    expect(await play('leftIsBuriedByItsExit')).toEqual({ outcomes, states: [2, 0] });
+  });
+
+  test('may be who wants a space, when a thread has left one unfinished', async () => {
+    expect(await play('spaceOfTheIdle')).toEqual({ outcomes: ['done'], left: 0, spaces: 64 });
+  });
+
+  test('owes the grace period still, when it protects once more', async () => {
+    expect(await play('protectWaitsAgain')).toEqual({ outcomes: ['ETIMEDOUT', 'ETIMEDOUT', 'done'] });
+  });
+
   test('takes a space down that was never handed out', async () => {
     const { outcomes, ...rest } = (await play('createGivesUp')) as { outcomes: string[] };
     expect([outcomes[0], outcomes.at(-1), rest]).toEqual(['ETIMEDOUT', 'done', { spaces: 0, problems: [] }]);
