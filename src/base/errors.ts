@@ -132,7 +132,10 @@ function retold(error: VmError, syscall: string, at: number | undefined, done: n
   return seen;
 }
 
-/** A broken internal rule. The machine is poisoned: every later call on it throws an `Oops` that names the first one. */
+/**
+ * A broken rule. One of the library's own poisons the machine: every later call on it throws an `Oops` that names the first one. One of a
+ * caller's, a backing that touches mapped memory or changes a layout (rule H1), does not: the machine works on.
+ */
 export class Oops extends Error {
   readonly rule: string;
 
