@@ -162,10 +162,14 @@ function injectOnce(
   return { problems, outcome: outcome.kind === 'failed' ? `failed with ${code}` : 'succeeded' };
 }
 
-/** A call that gave up is finished by its thread's next one, or, if it was its last, by whoever reaps it. */
+/**
+ * A call that gave up is finished by its thread's next one, or, if it was its last, by whoever reaps it; so is what a reaping did not
+ * begin, since a lock was in its way.
+ */
 function settle(stage: Stage, { survivor, victim }: World): string[] {
-  if (victim.kernel.words[victim.kernel.cpu.base + C_STATE] === CPU_ATTACHED || !isTaken(survivor, victim.cpu))
-    return [];
+  const { words } = survivor.kernel;
+  const waits = (id: number): boolean => isTaken(survivor, id) && words[cpuSlot(id) + C_STATE] !== CPU_ATTACHED;
+  if (![...Array(words[CPUS_USED]).keys()].some(waits)) return [];
   const outcome = stage.act(() => (victim.closed ? survivor.reapNow(victim.cpu) : victim.drain()));
   return outcome.kind === 'failed' ? [`what it left cannot be finished: ${String(outcome.error)}`] : [];
 }
