@@ -15,6 +15,7 @@ import {
   reaperGoesHalfWay,
   retiresBesideDeadThief,
   thievesOfLateObjectsDie,
+  unmapsBesideDeadPool,
 } from './give-ups.ts';
 import {
   createGivesUp,
@@ -22,6 +23,7 @@ import {
   holeIsNoShortage,
   idleThreadKeepsLock,
   idleThreadKeepsMemory,
+  idleThreadKeepsPage,
   intentOfItsOwn,
   reapsInOthersHands,
   takesNothingAlong,
@@ -30,8 +32,10 @@ import { lastMappingGoesDuringRead, mappingChangesDuringRead, readerDies } from 
 import {
   bumpOvertakenByRound,
   protectBesideFirstFault,
+  reclaimDiesBeforeBump,
   unmapBesideFirstFault,
   unmapOvertakenByReclaim,
+  upgradeDiesBeforeBump,
 } from './translations.ts';
 
 const SCHEDULES = {
@@ -40,6 +44,7 @@ const SCHEDULES = {
   holeIsNoShortage,
   idleThreadKeepsLock,
   idleThreadKeepsMemory,
+  idleThreadKeepsPage,
   intentOfMunmap: () => intentOfItsOwn('munmap'),
   intentOfFixed: () => intentOfItsOwn('fixed'),
   intentOfClose: () => intentOfItsOwn('close'),
@@ -61,15 +66,18 @@ const SCHEDULES = {
   reaperGoesHalfWay,
   retiresBesideDeadThief,
   thievesOfLateObjectsDie,
+  unmapsBesideDeadPool,
   bumpOvertakenByRound,
   deathBesideManySpaces,
   lastMappingGoesDuringRead,
   mappingChangesDuringRead,
   protectBesideFirstFault,
   readerDies,
+  reclaimDiesBeforeBump,
   twoDeathsAtOnce,
   unmapBesideFirstFault,
   unmapOvertakenByReclaim,
+  upgradeDiesBeforeBump,
 };
 export type Schedule = keyof typeof SCHEDULES;
 
