@@ -1,6 +1,6 @@
 /** Runs one schedule and posts what came of it. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { deathBesideManySpaces, twoDeathsAtOnce } from './deaths.ts';
+import { deathBesideManySpaces, diesWhileItLeaves, twoDeathsAtOnce } from './deaths.ts';
 import {
   attachBesideFreeing,
   backingClosesMachine,
@@ -69,6 +69,7 @@ const SCHEDULES = {
   unmapsBesideDeadPool,
   bumpOvertakenByRound,
   deathBesideManySpaces,
+  diesWhileItLeaves,
   lastMappingGoesDuringRead,
   mappingChangesDuringRead,
   protectBesideFirstFault,

@@ -241,4 +241,10 @@ describe('deaths', () => {
   test('a death can be reaped beside more spaces than a thread can hold locks', async () => {
     expect(await play('deathBesideManySpaces')).toEqual({ reaped: true, again: false });
   });
+
+  test('of a thread that is leaving are found by its number, wherever it dies', async () => {
+    const { tried, problems } = (await play('diesWhileItLeaves')) as { tried: number; problems: string[] };
+    expect(problems).toEqual([]);
+    expect(tried).toBeGreaterThan(50);
+  });
 });
