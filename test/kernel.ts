@@ -2,6 +2,7 @@
  * What unit tests of the rooms stand on: one machine's kernel without its public face, and further cpus of it in the same thread. A
  * second cpu never sleeps on the first one's lock (nobody would let it go): a test tries, or lets the stall limit end it.
  */
+import { vi } from 'vitest';
 import type { MmRef, Vpn } from '../src/base/brands.ts';
 import { designByName } from '../src/design/designs.ts';
 import type { FaultProtocol } from '../src/fault/protocol.ts';
@@ -65,3 +66,45 @@ export function reader(mm = 0): SectionClient & { revalidated: number } {
 }
 
 export const vpn = (page: number): Vpn => page as Vpn;
+
+const ACCESSES = ['load', 'store', 'compareExchange', 'exchange', 'add'] as const;
+type AccessKind = (typeof ACCESSES)[number];
+
+/**
+ * Runs the call. `meet` is called before each of its Atomics accesses, and may do what another thread does then, which it does not meet.
+ * If `meet` throws, the thread has died: no access takes place any more. Returns whether the call came to its end.
+ */
+export function meeting(call: () => unknown, meet: (kind: AccessKind, index: number) => void): boolean {
+  let isInside = false;
+  let death: unknown;
+  const before = (kind: AccessKind, index: number): void => {
+    if (isInside) return;
+    if (death !== undefined) throw death;
+    isInside = true;
+    try {
+      meet(kind, index);
+    } catch (error) {
+      death = error;
+      throw error;
+    } finally {
+      isInside = false;
+    }
+  };
+  const spies = ACCESSES.map((kind) => {
+    const access = Atomics[kind] as (words: Int32Array, index: number, ...values: number[]) => number;
+    const met = (words: Int32Array, index: number, ...values: number[]): number => {
+      before(kind, index);
+      return access(words, index, ...values);
+    };
+    return vi.spyOn(Atomics, kind).mockImplementation(met as never);
+  });
+  try {
+    call();
+    return true;
+  } catch (error) {
+    if (death === undefined || error !== death) throw error;
+    return false;
+  } finally {
+    for (const spy of spies) spy.mockRestore();
+  }
+}

@@ -2,6 +2,9 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { bareMachine } from '../../test/kernel.ts';
 import { VmError } from '../base/errors.ts';
+import { reapCpu } from '../recovery/reap.ts';
+import { C_STATE, CPU_FREE } from '../sync/control.layout.ts';
+import { attachingBy } from '../sync/cpu.ts';
 import { Deaths, type Mortuary } from './deaths.ts';
 
 beforeEach(() => void vi.useFakeTimers());
@@ -47,4 +50,22 @@ test('a machine that is closed asks no more', () => {
   deaths.close();
   vi.advanceTimersByTime(10_000);
   expect([asked, vi.getTimerCount()]).toEqual([[77], 0]);
+});
+
+test('a thread that died while it took a slot, or left it, is reaped by the number of its cpu alone', () => {
+  vi.useRealTimers(); // the sign of life that is looked for takes its time by the clock
+  const { kernel, words, another } = bareMachine();
+  const { id, base, serial } = another().cpu;
+  const machine: Mortuary = {
+    kernel,
+    closed: false,
+    checkOpen: () => undefined,
+    reapNow: (cpu, named, patience) => reapCpu(kernel, cpu, { serial: named, patience }),
+    reapThread: () => 0,
+  };
+  const deaths = new Deaths(machine, 'key', undefined);
+  words[base + C_STATE] = attachingBy(77);
+  expect(deaths.reap({ cpu: id, serial }, { confirmed: true })).toBe(false); // the serial may be another owner's
+  expect(deaths.reap(id, { confirmed: true })).toBe(true);
+  expect([words[base + C_STATE], deaths.reap(id, { confirmed: true })]).toEqual([CPU_FREE, false]);
 });

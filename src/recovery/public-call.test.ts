@@ -2,8 +2,11 @@
 import { describe, expect, test } from 'vitest';
 import { bareMachine } from '../../test/kernel.ts';
 import { VmError } from '../base/errors.ts';
-import { C_STATE, CPU_ATTACHED, CPU_DEAD, CPU_GAVE_UP } from '../sync/control.layout.ts';
-import { lastCall, publicCall } from './public-call.ts';
+import type { Kernel } from '../space/kernel.ts';
+import { C_STATE, CPU_ATTACHED, CPU_DEAD, CPU_GAVE_UP, SPACE_LOCK } from '../sync/control.layout.ts';
+import { CLASS_SPACES } from '../sync/lock-classes.ts';
+import { spinLock } from '../sync/spinlock.ts';
+import { enterCall, lastCall, publicCall } from './public-call.ts';
 import { reapCpu } from './reap.ts';
 
 const timeOut = (): VmError => new VmError('ETIMEDOUT', 'lock', 'somebody has it');
@@ -74,5 +77,31 @@ describe('an error of the engine while a cpu finishes others’ work', () => {
     expect(state(helper.cpu)).not.toBe(CPU_ATTACHED);
     publicCall(helper, 'reap', () => undefined);
     expect([state(helper.cpu), state(idle.cpu) & 0xff]).toEqual([CPU_ATTACHED, 0]);
+  });
+});
+
+describe('a call that the engine has ended with a lock in hand', () => {
+  const enter: Record<string, (k: Kernel, look: () => void) => void> = {
+    'a public call': (k, look) => publicCall(k, 'mmap', look),
+    'the last call': (k, look) => lastCall(k, look),
+    'a fault': (k, look) => {
+      enterCall(k, 'load8');
+      look();
+    },
+  };
+
+  test.each([
+    ['inCall', 'a public call'],
+    ['inCall', 'the last call'],
+    ['inFault', 'a public call'],
+    ['inFault', 'the last call'],
+    ['inFault', 'a fault'],
+  ] as const)('(%s) has let go of it when %s begins', (mark, next) => {
+    const { kernel, cpu, words } = bareMachine();
+    spinLock(cpu, SPACE_LOCK, CLASS_SPACES);
+    cpu[mark] = true;
+    const seen: unknown[] = [];
+    enter[next]?.(kernel, () => seen.push(words[SPACE_LOCK], cpu.heldDepth, cpu.gaveUp));
+    expect([seen, cpu[mark]]).toEqual([[0, 0, undefined], false]);
   });
 });

@@ -1,8 +1,17 @@
 import { describe, expect, test } from 'vitest';
-import { bareMachine } from '../../test/kernel.ts';
+import { bareMachine, meeting } from '../../test/kernel.ts';
 import { Oops } from '../base/errors.ts';
-import { C_RETIRE_OPEN_COUNT, C_STATE, CPU_ATTACHED, CPU_FREE, CPU_LEFT, CPUS_USED } from './control.layout.ts';
-import { attachCpu, detachCpu } from './cpu.ts';
+import {
+  C_RETIRE_OPEN_COUNT,
+  C_SERIAL,
+  C_STATE,
+  C_THREAD,
+  CPU_ATTACHED,
+  CPU_FREE,
+  CPU_LEFT,
+  CPUS_USED,
+} from './control.layout.ts';
+import { attachCpu, detachCpu, leaveCpu } from './cpu.ts';
 
 describe('cpus', () => {
   test('get the lowest free slot, a serial of their own, and the 65th is EAGAIN', () => {
@@ -31,6 +40,26 @@ describe('cpus', () => {
     words[other.base + C_RETIRE_OPEN_COUNT] = 0;
     detachCpu(words, other.id);
     expect(words[other.base + C_STATE]).toBe(CPU_FREE);
+  });
+
+  test('that leave write nothing into a slot that another thread may have taken', () => {
+    for (let at = 0, isOver = false; !isOver; at++) {
+      const { cpu, words } = bareMachine();
+      const leaving = attachCpu(words, cpu.floats, 77);
+      let accesses = 0;
+      let next = cpu;
+      const attach = (): void => {
+        if (accesses++ === at) next = attachCpu(words, cpu.floats, 78);
+      };
+      meeting(() => leaveCpu(leaving), attach);
+      isOver = next === cpu;
+      if (isOver) expect(at).toBeGreaterThan(4);
+      else {
+        const { base, serial } = next;
+        const slot = [C_THREAD, C_SERIAL, C_STATE].map((word) => words[base + word]);
+        expect([at, ...slot]).toEqual([at, 78, serial, CPU_ATTACHED]);
+      }
+    }
   });
 
   test('stop when one of them has found a broken rule, but not for a callback’s mistake', () => {

@@ -1,10 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { bareMachine, reader } from '../../test/kernel.ts';
-import { WouldBlock } from '../base/errors.ts';
+import { VmError, WouldBlock } from '../base/errors.ts';
+import { RETIRE_BATCH } from '../base/tunables.ts';
 import { makeKernel } from '../machine/boot.ts';
 import { RETIRE_TABLE } from '../space/kernel.ts';
 import { C_RETIRE_LOCK, C_RETIRE_OPEN, C_SLOT, EPOCH } from './control.layout.ts';
 import type { Rcu } from './rcu.ts';
+import { giveUp } from './spinlock.ts';
 
 const KIND = 6;
 
@@ -61,6 +63,19 @@ describe('sections', () => {
     rcu.leave(a);
     rcu.leave(b);
     rcu.leave(a);
+  });
+
+  test('that the engine ended while they were left are over, and a space can be entered again', () => {
+    const { kernel, cpu, words } = bareMachine();
+    const { rcu } = kernel;
+    const section = reader(8);
+    rcu.enter(section);
+    rcu.suspend(); // and nothing resumes it
+    rcu.endStale();
+    expect([rcu.depth, rcu.suspendedDepth, section.sectionDepth]).toEqual([0, 0, 0]);
+    rcu.enter(section);
+    expect((words[cpu.base + C_SLOT] as number) & 1).toBe(1);
+    rcu.leave(section);
   });
 
   test('come back when the sleeper throws', () => {
@@ -223,6 +238,41 @@ describe('retired objects', () => {
     other.rcu.drain();
     expect(freed).toEqual([`b takes ${OBJECT}`, `b ${OBJECT}`]);
     expect(kernel.rcu.pendingRetired()).toBe(0);
+  });
+
+  test('that a cpu has taken off a list and not freed yet are announced to whoever looks for memory', () => {
+    const { kernel, cpu, another } = bareMachine();
+    const other = another();
+    const seen: number[] = [];
+    kernel.rcu.registerReclaimer(KIND, {
+      linkOf: (object) => object + 1,
+      free: () => void seen.push(other.rcu.freeingCpu()),
+      markRetired: () => undefined,
+    });
+    for (let i = 0; i < 2; i++) kernel.rcu.retire(KIND, OBJECT + 2 * i);
+    kernel.rcu.drain();
+    expect([seen, other.rcu.freeingCpu()]).toEqual([[cpu.id, cpu.id], -1]);
+  });
+
+  test('that cannot be freed fail no call which has done its work', () => {
+    const { kernel, cpu } = bareMachine();
+    const late = new VmError('ETIMEDOUT', 'lock', 'a dead thread has it');
+    let fail = (): never => {
+      throw late;
+    };
+    kernel.rcu.registerReclaimer(KIND, {
+      linkOf: (object) => object + 1,
+      free: () => fail(),
+      markRetired: () => undefined,
+    });
+    const poll = (): void => {
+      for (let i = 0; i < RETIRE_BATCH; i++) kernel.rcu.retire(KIND, OBJECT + 2 * i);
+      kernel.rcu.pollRetired();
+    };
+    expect(poll).toThrow(late); // it has not given up: a rule is broken
+    fail = () => giveUp(cpu, late);
+    poll();
+    expect(cpu.gaveUp?.error).toBe(late);
   });
 
   test('of a dead cpu’s lists are dropped, for the reaper finds them by their state', () => {

@@ -1,8 +1,19 @@
-/** More than one dead thread, and more spaces than a thread can hold locks. */
+/** More than one dead thread, more spaces than a thread can hold locks, and a death at each step of leaving. */
 import type { Space } from '../../src/index.ts';
 import { MM_TREE_LOCK } from '../../src/paging/mm.layout.ts';
-import { HELD_SLOTS } from '../../src/sync/control.layout.ts';
+import { observePort } from '../../src/sync/atomics.checked.ts';
+import {
+  C_STATE,
+  C_THREAD,
+  CPU_FREE,
+  CPU_LEFT,
+  CPUS_USED,
+  cpuSlot,
+  HELD_SLOTS,
+} from '../../src/sync/control.layout.ts';
 import { OWNER_MASK } from '../../src/sync/lock-classes.ts';
+import { conservation } from '../stress/audit.ts';
+import { Stage } from '../stress/kill/stage.ts';
 import { ANON, anotherCpu, P, RW } from '../stress/kill/world.ts';
 import { killOnce, makeCast, outcome } from './cast.ts';
 
@@ -43,4 +54,34 @@ export function deathBesideManySpaces(): { reaped: boolean; again: boolean } {
   for (let i = 0; i <= HELD_SLOTS; i++) machine.createSpace();
   const victim = anotherCpu(machine);
   return { reaped: machine.reapNow(victim.cpu), again: machine.reapNow(victim.cpu) };
+}
+
+/**
+ * victim    leaves the machine, and dies of it before each access in turn
+ * survivor  knows no more than the number of its thread, and reaps that
+ */
+export function diesWhileItLeaves(): { tried: number; problems: string[] } {
+  const { machine, spaces } = makeCast(1);
+  const space = spaces[0] as Space;
+  const { words } = machine.kernel;
+  const thread = words[cpuSlot(machine.cpu) + C_THREAD] as number; // that of every cpu here: the reaper spares its own
+  const stage = new Stage();
+  stage.install();
+  const problems: string[] = [];
+  let tried = 0;
+  for (let hasDied = true; hasDied; tried++) {
+    const victim = anotherCpu(machine);
+    victim.attachSpace(space.handle).mmap({ length: P, prot: RW, flags: ANON });
+    hasDied = stage.act(() => victim.close(), tried).kind === 'died';
+    machine.reapThread(thread);
+    for (let id = 0; id < (words[CPUS_USED] as number); id++) {
+      const state = words[cpuSlot(id) + C_STATE] as number;
+      const isOver = state === CPU_FREE || state === CPU_LEFT;
+      if (id !== machine.cpu && !isOver)
+        problems.push(`killed before access ${tried}: slot ${id} is in state ${state}`);
+    }
+  }
+  observePort(undefined);
+  space.close();
+  return { tried, problems: [...problems, ...conservation(machine)] };
 }

@@ -25,6 +25,7 @@ import {
   CPU_GAVE_UP,
   CPUS_USED,
   cpuSlot,
+  FRAME_LOCK,
   PAGE_LOCK_SLOTS,
 } from '../../src/sync/control.layout.ts';
 import { OWNER_MASK } from '../../src/sync/lock-classes.ts';
@@ -347,6 +348,33 @@ export function leavesBesideSlowThread(): Record<string, unknown> {
   const reaped = survivor.reapNow(second.cpu);
   third.close();
   return { outcomes, reaped, cpus: survivor.cpus().length, problems: end(scene) };
+}
+
+/**
+ * victim    leaves the machine, and dies with the lock over the pool of frames
+ * survivor  unmaps pages; cannot give the pool their frames, of which it has more than it keeps for itself
+ * survivor  reaps the victim
+ */
+export function unmapsBesideDeadPool(): Record<string, unknown> {
+  const scene = makeScene();
+  const { survivor, space, victim, theirs } = scene;
+  const length = 8 * P;
+  const fill = (where: Space): number => {
+    const at = where.mmap({ length, prot: RW, flags: ANON });
+    where.fill(at, length, 1);
+    return at;
+  };
+  theirs.munmap(fill(theirs), length); // so that it has frames to give back when it leaves
+  const at = fill(space);
+  killOnce(
+    () => heldBy(survivor, FRAME_LOCK, victim),
+    () => victim.close(),
+  );
+  const unmapped = outcome(() => space.munmap(at, length));
+  const gaveUp = survivor.kernel.cpu.gaveUp !== undefined;
+  const isMapped = space.maps().some(({ start }) => start === at);
+  const reaped = survivor.reapNow(victim.cpu);
+  return { unmapped, gaveUp, isMapped, reaped, problems: end(scene) };
 }
 
 /**

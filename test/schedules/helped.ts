@@ -10,7 +10,7 @@ import { T_LOCK } from '../../src/paging/table.layout.ts';
 import { C_STATE, C_THREAD, CPU_ATTACHED, cpuSlot, LINE, SLAB_LINES } from '../../src/sync/control.layout.ts';
 import { OWNER_MASK } from '../../src/sync/lock-classes.ts';
 import { conservation } from '../stress/audit.ts';
-import { ANON, anotherCpu, P, RW } from '../stress/kill/world.ts';
+import { ANON, anotherCpu, P, patternOf, RW } from '../stress/kill/world.ts';
 import { interleave, killOnce, makeCast, outcome, type Step } from './cast.ts';
 
 const [FIRST, SECOND, THIRD] = [0x1000_0000, 0x2000_0000, 0x3000_0000];
@@ -140,6 +140,34 @@ export function idleThreadKeepsLock(): unknown {
   });
   outcomes.push(outcome(() => other.mmap({ length: P, prot: RW, flags: ANON })));
   return { outcomes, left: isAttached(idle) ? 0 : 1, mapped: space.maps().some(({ start }) => start === FIRST) };
+}
+
+/**
+ * slow      munmap of a page of a file: stands still with the page's reverse map
+ * idle      reads the page elsewhere: gives up with the page locked, cannot finish that yet, and does nothing more
+ * slow      lets go of the reverse map
+ * other     reads the page: waits for its lock until it gives up, finishes the idle one's call, and looks again
+ */
+export function idleThreadKeepsPage(): unknown {
+  const { slow, space, lock, machines, attached } = sharedFile(2);
+  const [idle] = machines as [Machine, Machine];
+  const [ofIdle, other] = attached as [Space, Space];
+  const page = lock - P_RMAP_LOCK;
+  space.load8(THIRD + P);
+  const outcomes: string[] = [];
+  interleave(() => space.munmap(THIRD, 4 * P), {
+    before: takes(slow, lock),
+    meanwhile() {
+      outcomes.push(outcome(() => ofIdle.load8(SECOND + P)));
+    },
+  });
+  const isKept = isHeld(slow, page + P_LOCK, idle);
+  let value = 0;
+  const read = (): void => {
+    value = other.load32(SECOND + P);
+  };
+  outcomes.push(outcome(read));
+  return { outcomes, isKept, isRight: value === patternOf(1), left: isAttached(idle) ? 0 : 1 };
 }
 
 /** An idle thread's last call has given up with the memory that it was to free: whoever is short of memory finishes the call. */

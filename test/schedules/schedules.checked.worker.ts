@@ -1,6 +1,6 @@
 /** Runs one schedule and posts what came of it. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { deathBesideManySpaces, twoDeathsAtOnce } from './deaths.ts';
+import { deathBesideManySpaces, diesWhileItLeaves, twoDeathsAtOnce } from './deaths.ts';
 import {
   attachBesideFreeing,
   backingClosesMachine,
@@ -15,6 +15,7 @@ import {
   reaperGoesHalfWay,
   retiresBesideDeadThief,
   thievesOfLateObjectsDie,
+  unmapsBesideDeadPool,
 } from './give-ups.ts';
 import {
   createGivesUp,
@@ -23,6 +24,7 @@ import {
   holeIsNoShortage,
   idleThreadKeepsLock,
   idleThreadKeepsMemory,
+  idleThreadKeepsPage,
   intentOfItsOwn,
   leftIsBuriedByItsExit,
   protectWaitsAgain,
@@ -35,8 +37,10 @@ import { lastMappingGoesDuringRead, mappingChangesDuringRead, readerDies } from 
 import {
   bumpOvertakenByRound,
   protectBesideFirstFault,
+  reclaimDiesBeforeBump,
   unmapBesideFirstFault,
   unmapOvertakenByReclaim,
+  upgradeDiesBeforeBump,
 } from './translations.ts';
 
 const SCHEDULES = {
@@ -50,6 +54,7 @@ const SCHEDULES = {
   holeIsNoShortage,
   idleThreadKeepsLock,
   idleThreadKeepsMemory,
+  idleThreadKeepsPage,
   intentOfMunmap: () => intentOfItsOwn('munmap'),
   intentOfFixed: () => intentOfItsOwn('fixed'),
   intentOfClose: () => intentOfItsOwn('close'),
@@ -71,15 +76,19 @@ const SCHEDULES = {
   reaperGoesHalfWay,
   retiresBesideDeadThief,
   thievesOfLateObjectsDie,
+  unmapsBesideDeadPool,
   bumpOvertakenByRound,
   deathBesideManySpaces,
+  diesWhileItLeaves,
   lastMappingGoesDuringRead,
   mappingChangesDuringRead,
   protectBesideFirstFault,
   readerDies,
+  reclaimDiesBeforeBump,
   twoDeathsAtOnce,
   unmapBesideFirstFault,
   unmapOvertakenByReclaim,
+  upgradeDiesBeforeBump,
 };
 export type Schedule = keyof typeof SCHEDULES;
 

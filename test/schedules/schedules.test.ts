@@ -43,6 +43,16 @@ describe('translations', () => {
   });
 });
 
+describe('a thread that dies between an entry and its bump', () => {
+  test('while it upgrades a zero page: a reader that has that one cached sees what is written there later', async () => {
+    expect(await play('upgradeDiesBeforeBump')).toEqual({ before: 0, reaped: true, after: 5 });
+  });
+
+  test('while it reclaims a page: a reader that has it cached sees nothing of what its frame is used for later', async () => {
+    expect(await play('reclaimDiesBeforeBump')).toEqual({ reaped: true, reused: true, after: 0 });
+  });
+});
+
 describe('pages of files', () => {
   test('a fault whose file goes while it reads the last page of it ends', async () => {
     expect(await play('lastMappingGoesDuringRead')).toBe('SEGV_MAPERR');
@@ -130,6 +140,16 @@ describe('a call that gives up because of a dead thread', () => {
     });
   });
 
+  test('only after it has done its work does not fail', async () => {
+    expect(await play('unmapsBesideDeadPool')).toEqual({
+      unmapped: 'done',
+      gaveUp: true,
+      isMapped: false,
+      reaped: true,
+      problems: [],
+    });
+  });
+
   test('and what it has retired beside its lists is nobody’s twice, wherever a thread dies that takes it over', async () => {
     const { tried, problems } = (await play('thievesOfLateObjectsDie')) as { tried: number; problems: string[] };
     expect(problems).toEqual([]);
@@ -166,6 +186,11 @@ describe('whoever finishes calls that have given up', () => {
     expect(await play('idleThreadKeepsLock')).toMatchObject({ left: 0, mapped: false });
     const { outcomes, ...rest } = (await play('idleThreadKeepsMemory')) as { outcomes: string[] };
     expect([outcomes, rest]).toEqual([['ETIMEDOUT', 'done'], { wasShort: true, left: 0 }]);
+  });
+
+  test('may be anybody who reads a page that an idle thread has kept, and he reads it then', async () => {
+    const outcomes = ['ETIMEDOUT', 'done'];
+    expect(await play('idleThreadKeepsPage')).toEqual({ outcomes, isKept: true, isRight: true, left: 0 });
   });
 
   test('is nobody whose call fails for another reason', async () => {
@@ -235,5 +260,11 @@ describe('deaths', () => {
 
   test('a death can be reaped beside more spaces than a thread can hold locks', async () => {
     expect(await play('deathBesideManySpaces')).toEqual({ reaped: true, again: false });
+  });
+
+  test('of a thread that is leaving are found by its number, wherever it dies', async () => {
+    const { tried, problems } = (await play('diesWhileItLeaves')) as { tried: number; problems: string[] };
+    expect(problems).toEqual([]);
+    expect(tried).toBeGreaterThan(50);
   });
 });

@@ -2,12 +2,20 @@
 
 import type { MmRef, TableRef, Vpn } from '../../src/base/brands.ts';
 import { FLUSH_RING } from '../../src/base/tunables.ts';
-import { MAP_FIXED_NOREPLACE, MAP_PRIVATE, PROT_READ, registerBacking, type Space } from '../../src/index.ts';
-import { ringEntry } from '../../src/paging/generation.ts';
+import {
+  MAP_FIXED_NOREPLACE,
+  MAP_PRIVATE,
+  type Machine,
+  PROT_READ,
+  registerBacking,
+  type Space,
+} from '../../src/index.ts';
+import { nudgeGeneration, ringEntry } from '../../src/paging/generation.ts';
 import { MM_GENERATION, RING_FIRST, RING_STAMP } from '../../src/paging/mm.layout.ts';
+import { ptePfn } from '../../src/paging/pte.ts';
 import { LEAF_PAGES, T_LOCK, T_USED } from '../../src/paging/table.layout.ts';
 import { ANON, anotherCpu, BASE, P, peekAt, RW } from '../stress/kill/world.ts';
-import { interleave, makeCast, outcome, waitedFor } from './cast.ts';
+import { interleave, killOnce, makeCast, outcome, waitedFor } from './cast.ts';
 
 const AT = ANON | MAP_FIXED_NOREPLACE;
 const FRAMES = 256;
@@ -130,4 +138,77 @@ export function bumpOvertakenByRound(): { rounds: number; during: number | strin
     },
   );
   return { rounds, during, after: peekAt(reader, gone) };
+}
+
+/** The word of the entry of a page that is mapped. */
+function entryOf({ kernel }: Machine, space: Space, address: number): number {
+  const { rcu, tables } = kernel;
+  const leaf = rcu.walking(() => tables.leafFor(mmOf(space), vpnOf(address)));
+  return tables.entries(leaf) + (vpnOf(address) & (LEAF_PAGES - 1));
+}
+
+/**
+ * reader    in `run`, has read page 0: the zero page is in its TLB
+ * victim    write to page 0: empties the entry, and dies before it bumps
+ * survivor  reaps the victim; writes to page 0, where it finds nothing that it would make stale
+ * reader    reads page 0 again
+ */
+export function upgradeDiesBeforeBump(): { before: number; reaped: boolean; after: number } {
+  const { machine, spaces } = makeCast(2);
+  const [space, reader] = spaces as [Space, Space];
+  const victim = anotherCpu(machine);
+  const theirs = victim.attachSpace(space.handle);
+  space.mmap({ addr: page(0), length: P, prot: RW, flags: AT });
+  return reader.run((memory) => {
+    const before = memory.load32(page(0));
+    const entry = entryOf(machine, space, page(0));
+    killOnce(
+      () => machine.kernel.words[entry] === 0,
+      () => theirs.store32(page(0), 1),
+    );
+    const reaped = machine.reapNow(victim.cpu);
+    space.store32(page(0), 5);
+    return { before, reaped, after: memory.load32(page(0)) };
+  });
+}
+
+/**
+ * reader    in `run`, has read page 0 of a file, which is in its TLB
+ * victim    reclaims that page: empties the entry, and dies before it bumps
+ * survivor  reaps the victim; reclaims the page, which nobody maps any more
+ * reader    passes a quiescent point
+ * survivor  puts other memory into the frame
+ * reader    reads page 0 of the file again
+ */
+export function reclaimDiesBeforeBump(): { reaped: boolean; reused: boolean; after: number } {
+  const { machine, spaces } = makeCast(2);
+  const [space, reader] = spaces as [Space, Space];
+  const { kernel } = machine;
+  const victim = anotherCpu(machine);
+  registerBacking('zeros', () => ({ read: (_position, targets) => targets.length * P, close() {} }));
+  const file = machine.createFile('zeros', {}, P);
+  space.mmap({ addr: page(0), length: P, prot: PROT_READ, flags: MAP_PRIVATE | MAP_FIXED_NOREPLACE, file });
+  space.mmap({ addr: page(1), length: 3 * P, prot: RW, flags: AT });
+  return reader.run((memory) => {
+    memory.load32(page(0));
+    memory.load32(page(1));
+    const entry = entryOf(machine, space, page(0));
+    const frame = ptePfn(kernel.words[entry] as number);
+    const reclaim = ({ kernel: { reclaim: theirs } }: Machine): void => {
+      for (let i = 0; i < ROUNDS_OF_THE_CLOCK; i++) theirs.run(FRAMES);
+    };
+    killOnce(
+      () => kernel.words[entry] === 0,
+      () => reclaim(victim),
+    );
+    const reaped = machine.reapNow(victim.cpu);
+    reclaim(machine);
+    kernel.rcu.freeAllRetired();
+    nudgeGeneration(kernel.cpu, mmOf(space));
+    memory.load32(page(1));
+    kernel.rcu.freeAllRetired();
+    for (const other of [page(2), page(3)]) space.store32(other, 0x77);
+    const reused = kernel.frames.bytes[frame * P] === 0x77;
+    return { reaped, reused, after: memory.load32(page(0)) };
+  });
 }
