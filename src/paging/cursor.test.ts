@@ -38,7 +38,7 @@ function visited(kernel: Kernel, mm: MmRef, start: number, end: number): number[
   while (cursor.nextLeaf()) {
     expect(kernel.words[cursor.leaf + T_LOCK]).not.toBe(0);
     const pages: number[] = [];
-    for (let entry = cursor.next(); entry !== 0; entry = cursor.next()) {
+    for (let entry = cursor.first(); entry !== 0; entry = cursor.after(entry)) {
       expect(cursor.pte).toBe(kernel.words[entry]);
       pages.push(kernel.tables.vpnOf(entry));
     }
@@ -87,7 +87,7 @@ describe('a cursor over a range', () => {
     cursor.unlock();
     cursor.unlock();
     expect(kernel.cpu.heldDepth).toBe(0);
-    expect([cursor.nextLeaf(), kernel.tables.vpnOf(cursor.next()), cursor.nextLeaf()]).toEqual([true, 1000, false]);
+    expect([cursor.nextLeaf(), kernel.tables.vpnOf(cursor.first()), cursor.nextLeaf()]).toEqual([true, 1000, false]);
     clear();
   });
 });

@@ -6,7 +6,7 @@
  * ```ts
  * const cursor = new RangeCursor(k.tables, k.words, mm, start, end);
  * while (cursor.nextLeaf()) {
- *   for (let entry = cursor.next(); entry !== NONE; entry = cursor.next()) {
+ *   for (let entry = cursor.first(); entry !== NONE; entry = cursor.after(entry)) {
  *     // cursor.pte is what the entry was; cursor.leaf is locked
  *   }
  * }
@@ -26,51 +26,55 @@ const BITS_ONLY = 'under the leaf lock only accessed and dirty bits change: by c
 export class RangeCursor {
   /** Good between `nextLeaf` and the one after it, or `unlock`. */
   leaf: LockedLeaf = NONE as LockedLeaf;
-  /** What `next` has seen. */
+  /** What `first` or `after` has seen. */
   pte = 0;
   private readonly _tables: Tables;
   private readonly _words: Int32Array;
   private readonly _mm: MmRef;
-  private readonly _end: number;
+  private readonly _endPage: number;
   /** The first page that no leaf was looked for yet. */
   private _at: number;
-  /** The next entry to look at, and the end of those to look at. */
-  private _entry = 0;
-  private _last = 0;
+  /** The entries of the leaf to be looked at: word indices. */
+  private _first = 0;
+  private _end = 0;
 
   constructor(tables: Tables, words: Int32Array, mm: MmRef, start: Vpn, end: Vpn) {
     this._tables = tables;
     this._words = words;
     this._mm = mm;
     this._at = start;
-    this._end = end;
+    this._endPage = end;
   }
 
   /** Unlocks the leaf in hand, and locks the next one that covers part of the range. False when there is none. */
   nextLeaf(): boolean {
     this.unlock();
     const tables = this._tables;
-    const leaf = tables.leafFrom(this._mm, this._at as Vpn, this._end as Vpn);
+    const leaf = tables.leafFrom(this._mm, this._at as Vpn, this._endPage as Vpn);
     if (leaf === NONE) return false;
     const first = tables.firstPage(leaf);
     const from = Math.max(first, this._at);
-    this._at = Math.min(first + LEAF_PAGES, this._end);
+    this._at = Math.min(first + LEAF_PAGES, this._endPage);
     this.leaf = tables.lockLeaf(leaf);
-    this._entry = tables.entries(leaf) + (from - first);
-    this._last = tables.used(leaf) > 0 ? this._entry + (this._at - from) : this._entry;
+    this._first = tables.entries(leaf) + (from - first);
+    this._end = tables.used(leaf) > 0 ? this._first + (this._at - from) : this._first;
     return true;
   }
 
-  /** Word index of the next entry of the leaf in which something is; 0 when there is none. */
-  next(): number {
-    for (let entry = this._entry; entry < this._last; entry++) {
-      const pte = peekRacy(this._words, entry, BITS_ONLY);
+  /** Word index of the leaf's first entry in which something is; 0 when there is none. */
+  first(): number {
+    return this.after(this._first - 1);
+  }
+
+  /** The next one behind `entry`. */
+  after(entry: number): number {
+    const words = this._words;
+    for (let next = entry + 1, end = this._end; next < end; next++) {
+      const pte = peekRacy(words, next, BITS_ONLY);
       if (pte === 0) continue;
       this.pte = pte;
-      this._entry = entry + 1;
-      return entry;
+      return next;
     }
-    this._entry = this._last;
     return NONE;
   }
 

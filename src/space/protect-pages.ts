@@ -12,7 +12,7 @@ export function protectPages(k: Kernel, mm: MmRef, start: Vpn, end: Vpn, prot: n
   k.rcu.walking(() => {
     const cursor = new RangeCursor(k.tables, k.words, mm, start, end);
     while (cursor.nextLeaf()) {
-      for (let entry = cursor.next(); entry !== NONE; entry = cursor.next()) restrict(k, cursor, entry, prot);
+      for (let entry = cursor.first(); entry !== NONE; entry = cursor.after(entry)) restrict(k, cursor, entry, prot);
     }
   });
 }

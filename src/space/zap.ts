@@ -50,7 +50,7 @@ function markEntries(k: Kernel, mm: MmRef, start: Vpn, end: Vpn): number {
   const cursor = new RangeCursor(k.tables, k.words, mm, start, end);
   let found = 0;
   while (cursor.nextLeaf()) {
-    for (let entry = cursor.next(); entry !== NONE; entry = cursor.next()) {
+    for (let entry = cursor.first(); entry !== NONE; entry = cursor.after(entry)) {
       found++;
       k.tables.exchangeEntry(cursor.leaf, entry, zappedPte(cursor.pte));
     }
@@ -68,7 +68,7 @@ function releaseLeaf(k: Kernel, cursor: RangeCursor): void {
   let head: PageRef | 0 = NONE as PageRef;
   let tail = head;
   let chained = 0;
-  for (let entry = cursor.next(); entry !== NONE; entry = cursor.next()) {
+  for (let entry = cursor.first(); entry !== NONE; entry = cursor.after(entry)) {
     const { pte } = cursor;
     if (!isZapped(pte)) continue;
     if (releasePage(k, pte, entry)) {

@@ -55,7 +55,9 @@ describe('sections', () => {
     const serial = rcu.sectionSerial;
     const seen = rcu.outside(() => {
       expect([rcu.inSection, words[cpu.base + C_SLOT], rcu.suspendedDepth]).toEqual([false, 0, 3]);
+      cpu.callbacks = 1; // a backing's function runs
       expect(() => rcu.enter(a)).toThrow(/H1/);
+      cpu.callbacks = 0;
       return 5;
     });
     expect([seen, rcu.depth, rcu.suspendedDepth, a.revalidated, b.revalidated]).toEqual([5, 3, 0, 2, 2]);
@@ -75,6 +77,11 @@ describe('sections', () => {
     expect([rcu.depth, rcu.suspendedDepth, section.sectionDepth]).toEqual([0, 0, 0]);
     rcu.enter(section);
     expect((words[cpu.base + C_SLOT] as number) & 1).toBe(1);
+    rcu.leave(section);
+    rcu.enter(section);
+    rcu.suspend();
+    rcu.enter(section); // whoever comes next need not know
+    expect([rcu.depth, rcu.suspendedDepth, section.sectionDepth]).toEqual([1, 0, 1]);
     rcu.leave(section);
   });
 
