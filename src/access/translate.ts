@@ -83,10 +83,10 @@ export class Translator {
       this._faulter.fault(vpn, write, address, access);
       cpu.inFault = false;
     } catch (error) {
-      const failure = callFailed(this.k, error);
+      callFailed(this.k, error);
       cpu.inFault = false;
-      if (helpedOthers(this.k, failure)) return; // the caller looks again
-      throw seenFrom(failure, access, address);
+      if (helpedOthers(this.k, error)) return; // the caller looks again
+      throw seenFrom(error, access, address);
     }
     callDone(this.k);
   }

@@ -374,7 +374,8 @@ export class Machine {
     try {
       return kernel.rcu.outside(reap);
     } catch (error) {
-      throw callFailed(kernel, error);
+      callFailed(kernel, error);
+      throw error;
     }
   }
 

@@ -18,13 +18,16 @@ import { concernedSpaces } from './reap-steps.ts';
 
 const LOCK_WORD_SAYS = 'a note of a lock is a hint: the word of the lock tells whether the cpu holds it';
 
+/** Locks that are waited for with others held are this deep at most. */
+const LONGEST_CHAIN = 4;
+
 /** A cpu not among `doing` that holds a lock which finishing the work of `left` needs; -1 if there is none. */
 export function cpuInTheWay(k: Kernel, left: readonly number[], doing: readonly number[]): number {
   const { words } = k;
   const used = load(words, CPUS_USED);
   let spaces: readonly MmRef[] | undefined;
   for (let id = 0; id < used; id++) {
-    if (id === k.cpu.id || doing.includes(id)) continue;
+    if (id === k.cpu.id || doing.includes(id) || waitsFor(k, id, doing)) continue;
     for (let i = 0; i < HELD_SLOTS; i++) {
       const lock = peekRacy(words, cpuSlot(id) + C_HELD + i, LOCK_WORD_SAYS);
       if (lock === 0 || (load(words, lock) & OWNER_MASK) !== id + 1) continue;
@@ -33,6 +36,21 @@ export function cpuInTheWay(k: Kernel, left: readonly number[], doing: readonly 
     }
   }
   return -1;
+}
+
+/**
+ * Whether cpu `id` is just waiting for a spinlock of one of `doing`, or for one that another cpu has which does: it goes on as soon as
+ * they are begun, since to begin is to release the locks of the dead. It notes a lock before it has it.
+ */
+function waitsFor(k: Kernel, id: number, doing: readonly number[], depth = 0): boolean {
+  for (let i = 0; i < HELD_SLOTS; i++) {
+    const lock = peekRacy(k.words, cpuSlot(id) + C_HELD + i, LOCK_WORD_SAYS);
+    if (lock === 0) continue;
+    const owner = (load(k.words, lock) & OWNER_MASK) - 1;
+    if (owner === -1 || owner === id) continue;
+    if (doing.includes(owner) || (depth < LONGEST_CHAIN && waitsFor(k, owner, doing, depth + 1))) return true;
+  }
+  return false;
 }
 
 function isNeeded(k: Kernel, lock: number, left: readonly number[], spaces: readonly MmRef[]): boolean {

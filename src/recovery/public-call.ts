@@ -24,9 +24,10 @@ export function publicCall<T>(k: Kernel, syscall: string, work: () => T): T {
       cpu.inCall = false; // stays true where the stack ends in here or in the catch: the next call sees to it
       return result;
     } catch (error) {
-      const failure = callFailed(k, error);
+      // What has given up half-way is finished, not tried again: others may have built on it meanwhile.
+      const mayTryAgain = callFailed(k, error) && again;
       cpu.inCall = false;
-      if (!again || !helpedOthers(k, failure)) throw inNameOf(failure, syscall);
+      if (!mayTryAgain || !helpedOthers(k, error)) throw inNameOf(error, syscall);
     }
   }
 }
@@ -77,18 +78,18 @@ export function checkNoCallback(k: Kernel, syscall: string): void {
   if (k.cpu.callbacks > 0) throw new VmError('EDEADLK', syscall, 'called from within a function of a backing');
 }
 
-/** Notes what `error`, with which a call ends, means for the cpu and the machine. Returns it, to be thrown. */
-export function callFailed(k: Kernel, error: unknown): unknown {
+/** Notes what `error`, with which a call ends, means for the cpu and the machine. True if it has changed nothing and left nothing. */
+export function callFailed(k: Kernel, error: unknown): boolean {
   cutShort(k.cpu, error);
   k.cpu.noteOops(error);
-  if (k.cpu.gaveUp === undefined) return error;
+  if (k.cpu.gaveUp === undefined) return true;
   standDown(k);
   try {
     k.rcu.outside(() => recover(k, HELP_PATIENCE_MS));
   } catch (failure) {
     notFinished(k, failure); // it is done before the next call, or by whoever reaps
   }
-  return error;
+  return false;
 }
 
 /** What ended an attempt to finish something: it is tried again later, unless a rule is broken. */

@@ -4,8 +4,7 @@
  * say whether they were being zapped, and the slot says which layout operation was under way; every step is idempotent, so it is
  * simply done again.
  *
- * Who is at whose work is in the state words. A cpu in state DEAD or GAVE_UP waits for somebody; above the state stands the tag of the
- * cpu that is at it. If that one dies or gives up as well, whoever takes over its work takes over this too (`collect`).
+ * Who is at whose work is in the state words (waiting.ts). Nothing is begun that a lock is in the way of (blocked.ts).
  */
 import { cas, load, now, store } from '#atomics';
 import { Oops, VmError } from '../base/errors.ts';
@@ -44,6 +43,7 @@ import {
   takeNodes,
   takeRecords,
 } from './reap-steps.ts';
+import { type Group, inHands, takeUp, waitingGroups } from './waiting.ts';
 
 /** Milliseconds to wait for others while what they, or a call that has given up, have left is finished: they hold a lock for a moment, or are gone. */
 export const HELP_PATIENCE_MS = 100;
@@ -92,40 +92,40 @@ export function reapCpu(k: Kernel, id: number, how: Reaping = {}): boolean {
   if (claimed === 'none') return false;
   const buried = k.cpu.gaveUp === undefined ? [] : [...recover(k, patience)];
   if (!buried.includes(id)) buried.push(...finishAll(k, patience, id).buried);
-  if (claimed === 'mine' && !buried.includes(id)) checkFinished(k, id, patience);
-  return claimed === 'mine' || buried.includes(id);
+  if (claimed === 'waits' && !buried.includes(id)) checkFinished(k, id, patience);
+  return claimed === 'waits' || buried.includes(id);
 }
 
 /** Throws if the cpu still waits for somebody. */
 function checkFinished(k: Kernel, id: number, patience: number): void {
-  if (load(k.words, cpuSlot(id) + C_STATE) !== CPU_DEAD) return; // others have it in hand, or have been through
+  if (!waitingGroups(k).some(({ cpus }) => cpus.includes(id))) return; // others have it in hand, or have been through
   const other = cpuInTheWay(k, [id], [id]);
   const who = other === -1 ? 'somebody' : `cpu ${other}`;
   const what = `what cpu ${id} has left cannot be finished yet: ${who} has held a lock for ${patience} ms that it needs`;
   throw new VmError('ETIMEDOUT', 'reap', `${what}; ${HINT_OF_DEATH}`);
 }
 
-/** 'others': some other cpu is at it, or was when it died itself. */
-function claimDead(k: Kernel, id: number, serial: number | undefined): 'mine' | 'others' | 'none' {
+/** Says that the thread is dead. 'others': some other cpu is at its work, or was when it died itself. */
+function claimDead(k: Kernel, id: number, serial: number | undefined): 'waits' | 'others' | 'none' {
   const at = cpuSlot(id) + C_STATE;
   for (;;) {
     const state = load(k.words, at);
     const kind = state & 0xff;
     // Dead in the middle of finishing its own call: nobody is at it.
     const tag = state >> 8 === id + 1 ? 0 : state >> 8;
-    if (kind === CPU_DEAD && tag !== 0) return tag === k.cpu.tag ? 'mine' : 'others';
+    if (kind === CPU_DEAD) return tag === 0 || tag === k.cpu.tag ? 'waits' : 'others';
     if (serial !== undefined && load(k.words, cpuSlot(id) + C_SERIAL) !== serial) return 'none';
     const between = kind === CPU_ATTACHING && serial === undefined; // two owners; above the state stands a thread
-    if (between && cas(k.words, at, state, inHands(CPU_DEAD, k.cpu.tag)) === state) return 'mine';
-    if (kind !== CPU_ATTACHED && kind !== CPU_DEAD && kind !== CPU_GAVE_UP) return 'none';
+    if (between && cas(k.words, at, state, CPU_DEAD) === state) return 'waits';
+    if (kind !== CPU_ATTACHED && kind !== CPU_GAVE_UP) return 'none';
     // Somebody who is finishing its call for it finds out in the end that it is dead, and begins anew.
-    const wanted = kind === CPU_GAVE_UP && tag !== 0 ? inHands(CPU_DEAD, tag) : inHands(CPU_DEAD, k.cpu.tag);
-    if (cas(k.words, at, state, wanted) !== state) continue;
+    const dead = inHands(CPU_DEAD, kind === CPU_GAVE_UP ? tag : 0);
+    if (cas(k.words, at, state, dead) !== state) continue;
     if (serial !== undefined && load(k.words, cpuSlot(id) + C_SERIAL) !== serial) {
-      cas(k.words, at, wanted, state); // another thread has the slot by now
+      cas(k.words, at, dead, state); // another thread has the slot by now
       return 'none';
     }
-    return wanted === inHands(CPU_DEAD, k.cpu.tag) ? 'mine' : 'others';
+    return dead === CPU_DEAD ? 'waits' : 'others';
   }
 }
 
@@ -206,7 +206,7 @@ interface Finished {
 
 /**
  * Finishes all that waits for somebody, but for what a lock is in the way of (see blocked.ts): for that of cpu `wanted` it waits until
- * `patience` ends. Gives up with whatever ended it.
+ * `patience` ends. While this cpu's own call is not finished it can do nothing for others. Gives up with whatever ended it.
  */
 function finishAll(k: Kernel, patience: number, wanted: number): Finished {
   const { cpu } = k;
@@ -216,20 +216,18 @@ function finishAll(k: Kernel, patience: number, wanted: number): Finished {
   let finished = 0;
   try {
     for (const since = now(); ; ) {
-      const groups = collect(k);
-      const left = free(k, groups);
-      const stuck = groups.flat().filter((id) => !left.includes(id));
-      giveAway(k, stuck);
+      const groups = waitingGroups(k);
+      const free = withoutHindrance(k, groups);
+      const own = free.find(({ cpus }) => cpus.includes(cpu.id));
+      const mayBegin = cpu.gaveUp === undefined || (own !== undefined && takeUp(k, own));
+      const taken = mayBegin ? free.filter((group) => group === own || takeUp(k, group)) : [];
+      const left = taken.flatMap(({ cpus }) => cpus);
       if (left.length > 0) {
-        if (cpu.gaveUp !== undefined && !left.includes(cpu.id)) {
-          giveAway(k, left); // this cpu's own call is not finished: until it is, it can do nothing for others
-          return { buried, finished };
-        }
         buried.push(...finish(k, left));
         finished += left.length;
         continue;
       }
-      const isAwaited = wanted === ANY ? stuck.length > 0 : stuck.includes(wanted);
+      const isAwaited = wanted === ANY ? groups.length > 0 : groups.some(({ cpus }) => cpus.includes(wanted));
       if (!isAwaited || now() - since > patience) return { buried, finished };
       k.rcu.waitABit();
     }
@@ -245,52 +243,15 @@ function finishAll(k: Kernel, patience: number, wanted: number): Finished {
   }
 }
 
-/**
- * The cpus whose work nobody is at, each in one group with those that it was at itself: they are ours now. This cpu and what it has begun
- * are one group too.
- */
-function collect(k: Kernel): number[][] {
-  const mine = k.cpu.tag;
-  const kept: number[] = [];
-  const groups = [kept];
-  const used = load(k.words, CPUS_USED);
-  for (const root of [0, mine]) {
-    for (let first = 0; first < used; first++) {
-      if (isIn(groups, first) || !takeFrom(k, first, root)) continue;
-      const group = root === mine || first === k.cpu.id ? kept : [];
-      if (group !== kept) groups.push(group);
-      group.push(first);
-      for (let next = group.length - 1; next < group.length; next++) {
-        const tag = (group[next] as number) + 1;
-        for (let id = 0; id < used && tag !== mine; id++) if (!isIn(groups, id) && takeFrom(k, id, tag)) group.push(id);
-      }
-    }
-  }
-  return groups;
-}
-
-/** The cpus of the groups in whose way nobody is who is not among them. */
-function free(k: Kernel, groups: readonly (readonly number[])[]): readonly number[] {
+/** The groups in whose way nobody is who is not among them. */
+function withoutHindrance(k: Kernel, groups: readonly Group[]): readonly Group[] {
   let left = groups;
   for (;;) {
-    const doing = left.flat();
-    const next = left.filter((group) => cpuInTheWay(k, group, doing) === -1);
-    if (next.length === left.length) return doing;
+    const doing = left.flatMap(({ cpus }) => cpus);
+    const next = left.filter(({ cpus }) => cpuInTheWay(k, cpus, doing) === -1);
+    if (next.length === left.length) return left;
     left = next;
   }
-}
-
-function isIn(groups: readonly (readonly number[])[], id: number): boolean {
-  return groups.some((group) => group.includes(id));
-}
-
-function takeFrom(k: Kernel, id: number, tag: number): boolean {
-  const at = cpuSlot(id) + C_STATE;
-  for (const kind of [CPU_DEAD, CPU_GAVE_UP]) {
-    const theirs = inHands(kind, tag);
-    if (cas(k.words, at, theirs, inHands(kind, k.cpu.tag)) === theirs) return true;
-  }
-  return false;
 }
 
 /**
@@ -346,13 +307,6 @@ function finishOperations(k: Kernel, left: readonly number[]): void {
   checkGaveUp(k.cpu);
 }
 
-/** Nobody is at these cpus' work any more. */
-function giveAway(k: Kernel, left: readonly number[]): void {
-  for (const id of left) {
-    for (const kind of [CPU_DEAD, CPU_GAVE_UP]) cas(k.words, cpuSlot(id) + C_STATE, inHands(kind, k.cpu.tag), kind);
-  }
-}
-
 function isDead(k: Kernel, id: number): boolean {
   return (load(k.words, cpuSlot(id) + C_STATE) & 0xff) === CPU_DEAD;
 }
@@ -375,8 +329,4 @@ function startAnew(k: Kernel): void {
   k.rcu.forget();
   k.cpu.offered = false;
   forgetGivingUp(k.cpu);
-}
-
-function inHands(kind: number, tag: number): number {
-  return kind | (tag << 8);
 }

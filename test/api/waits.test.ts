@@ -18,6 +18,7 @@ import { spinLock, spinUnlock } from '../../src/sync/spinlock.ts';
 import { COUNTER } from '../../src/trace/counters.ts';
 import { DETACHED_REMAPPED } from '../../src/vma/vma.layout.ts';
 import { bareMachine, reader } from '../kernel.ts';
+import { anotherCpu } from '../stress/kill/world.ts';
 import { expectError, map, PAGE, withMachine } from '../support.ts';
 
 const KIND = 6;
@@ -79,14 +80,15 @@ test('a call while another cpu is at this one’s last call ends in ETIMEDOUT th
   await withMachine({}, ({ machine, space }) => {
     const at = map(space, 1);
     const { cpu, words } = machine.kernel;
-    const OTHER_TAG = 8;
+    const other = anotherCpu(machine);
     cpu.gaveUp = { error: new Error('an earlier one') };
-    words[cpu.base + C_STATE] = CPU_GAVE_UP | (OTHER_TAG << 8);
+    words[cpu.base + C_STATE] = CPU_GAVE_UP | (other.kernel.cpu.tag << 8);
     const error = expectError('ETIMEDOUT', () => space.munmap(at, PAGE));
     expect(error.message).toMatch(/an earlier call of this thread has given up .*an earlier one/);
     words[cpu.base + C_STATE] = CPU_ATTACHED; // the other one has finished it
     space.munmap(at, PAGE);
     expect(cpu.gaveUp).toBeUndefined();
+    other.close();
   });
 });
 

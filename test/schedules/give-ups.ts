@@ -26,6 +26,7 @@ import {
   CPUS_USED,
   cpuSlot,
   FRAME_LOCK,
+  HELD_SLOTS,
   PAGE_LOCK_SLOTS,
 } from '../../src/sync/control.layout.ts';
 import { OWNER_MASK } from '../../src/sync/lock-classes.ts';
@@ -163,9 +164,17 @@ export function diesWhileItFinishes(): Record<string, unknown> {
   const second = anotherCpu(survivor);
   const others = second.attachSpace(space.handle);
   dieWithReverseMap(scene, 'munmap');
+  const { words } = survivor.kernel;
   const state = second.kernel.cpu.base + C_STATE;
   killOnce(
-    () => survivor.kernel.words[state] === (CPU_GAVE_UP | (second.kernel.cpu.tag << 8)),
+    () => {
+      // It waits for the locks that are in its way; then they are free, as if their holder had only been slow.
+      for (let i = 0; i < HELD_SLOTS && words[state] === CPU_GAVE_UP; i++) {
+        const lock = words[cpuSlot(victim.cpu) + C_HELD + i] as number;
+        if (lock !== 0 && heldBy(survivor, lock, victim)) words[lock] = 0;
+      }
+      return words[state] === (CPU_GAVE_UP | (second.kernel.cpu.tag << 8));
+    },
     () => others.load8(SECOND + P),
   );
   const reaped = [survivor.reapNow(victim.cpu), survivor.reapNow(second.cpu)];
