@@ -13,7 +13,7 @@ afterEach(() => void vi.useRealTimers());
 /** A machine whose reaping fails as often as the test says, and a Worker that ends when told. */
 function scene(failures: number) {
   const asked: number[] = [];
-  const machine: Mortuary = {
+  const machine: { -readonly [K in keyof Mortuary]: Mortuary[K] } = {
     kernel: bareMachine().kernel,
     closed: false,
     checkOpen: () => undefined,
@@ -33,7 +33,7 @@ function scene(failures: number) {
       return this;
     },
   });
-  return { deaths, asked, exit: () => exit() };
+  return { machine, deaths, asked, exit: () => exit() };
 }
 
 test('a thread that cannot be reaped when it ends is reaped later, once', () => {
@@ -50,6 +50,14 @@ test('a machine that is closed asks no more', () => {
   deaths.close();
   vi.advanceTimersByTime(10_000);
   expect([asked, vi.getTimerCount()]).toEqual([[77], 0]);
+});
+
+test('the end of a watched thread is told to a machine that is closed too: once', () => {
+  const { machine, asked, exit } = scene(0);
+  machine.closed = true;
+  exit();
+  vi.runAllTimers();
+  expect(asked).toEqual([77]);
 });
 
 test('a thread that died while it took a slot, or left it, is reaped by the number of its cpu alone', () => {

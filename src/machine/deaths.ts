@@ -131,7 +131,10 @@ export class Deaths {
   /** One death may need another to be reaped first (its locks): those that fail are tried again, also after the next. */
   #reapAll(): void {
     clearTimeout(this.#timer);
-    if (this.#machine.closed) return;
+    if (this.#machine.closed) {
+      for (const each of this.#dead) if ('thread' in each) this.#machine.reapThread(each.thread);
+      return;
+    }
     for (let before = 0; before !== this.#dead.size; ) {
       before = this.#dead.size;
       for (const each of [...this.#dead]) if (this.#reap(each)) this.#dead.delete(each);

@@ -16,12 +16,13 @@ import { DESIGN_NAMES, type DesignName, designById, designByName } from '../desi
 import { FrameViews } from '../memory/frame-views.ts';
 import { MM_SERIAL } from '../paging/mm.layout.ts';
 import { callFailed, checkNoCallback, lastCall, publicCall, settleLast } from '../recovery/public-call.ts';
-import { finishOthers, HELP_PATIENCE_MS, reapCpu, reapThread } from '../recovery/reap.ts';
+import { finishOthers, HELP_PATIENCE_MS, leaveUnfinished, noteDeath, reapCpu, reapThread } from '../recovery/reap.ts';
 import type { Kernel } from '../space/kernel.ts';
 import { attachMm, createMm, forEachMm, leaveMm, usesMm } from '../space/mm.ts';
 import {
   C_STATE,
   C_THREAD,
+  CPU_DEAD,
   CPU_FREE,
   CPU_LEFT,
   CPUS_USED,
@@ -362,7 +363,10 @@ export class Machine {
 
   /** Internal: reaps every cpu of the host's thread `thread`; the number reaped. */
   reapThread(thread: number, patience?: number): number {
-    if (this.#closed || this.kernel.cpu.poisoned) return 0;
+    if (this.#closed || this.kernel.cpu.poisoned) {
+      noteDeath(this.kernel, thread); // this thread can do no more: the next one who comes by may
+      return 0;
+    }
     return this.#reaping(() => reapThread(this.kernel, thread, patience));
   }
 
@@ -465,6 +469,7 @@ export class Machine {
     kernel.files.sweepLocal('all');
     this.#deaths.close();
     if (!kernel.cpu.poisoned) lastCall(kernel, () => detachKernel(kernel));
+    else if (kernel.cpu.hasItsSlot) leaveUnfinished(kernel); // nobody touches what is wrong; but this thread is gone
     this.#life?.giveBack(); // after the slot: whoever gets the lock finds nobody dead
   }
 
@@ -521,11 +526,11 @@ const ORIGINAL = Symbol.for('vmspace.original');
 /** By the WebAssembly.Memory that the caller has given: the control memory of the machine that this thread has made over it last. */
 const machineOver = new WeakMap<object, Int32Array>();
 
-/** Whether any thread has the machine, or a dead one has left something in it. */
+/** Whether any thread that may be alive has the machine. */
 function isInUse(words: Int32Array | undefined): boolean {
   for (let id = 0; words !== undefined && id < load(words, CPUS_USED); id++) {
     const state = load(words, cpuSlot(id) + C_STATE);
-    if (state !== CPU_FREE && state !== CPU_LEFT) return true;
+    if (state !== CPU_FREE && state !== CPU_LEFT && (state & 0xff) !== CPU_DEAD) return true;
   }
   return false;
 }

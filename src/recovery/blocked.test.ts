@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { bareMachine, bareSpace, vpn } from '../../test/kernel.ts';
 import { MM_MMAP_LOCK, MM_TREE_LOCK } from '../paging/mm.layout.ts';
 import type { Kernel } from '../space/kernel.ts';
-import { ARENA_LOCK, C_RETIRE_LOCK, cpuSlot } from '../sync/control.layout.ts';
+import { ARENA_LOCK, C_HELD, C_RETIRE_LOCK, cpuSlot } from '../sync/control.layout.ts';
 import { CLASS_LEAF, CLASS_RETIRE, CLASS_RWSEM, CLASS_SLAB, CLASS_TREE } from '../sync/lock-classes.ts';
 import { QUEUE } from '../sync/rwsem.ts';
 import { spinLock, spinUnlock } from '../sync/spinlock.ts';
@@ -56,5 +56,22 @@ describe('a lock that a cpu holds', () => {
     spinLock(left.cpu, theirs.mm + MM_TREE_LOCK, CLASS_TREE); // the holder's note is still there
     expect(inWay()).toBe(-1);
     spinUnlock(left.cpu, theirs.mm + MM_TREE_LOCK);
+  });
+
+  test('is not in the way while its holder waits for one of those at work, or for somebody who does', () => {
+    const { words, left, other, holder, theirs, inWay } = scene();
+    const [ofLeft, ofOther] = [ARENA_LOCK, theirs.mm + MM_MMAP_LOCK + QUEUE];
+    spinLock(holder.cpu, theirs.mm + MM_TREE_LOCK, CLASS_TREE);
+    words[holder.cpu.base + C_HELD + 1] = ofLeft; // noted, and not had yet
+    words[ofLeft] = left.cpu.tag;
+    expect(inWay()).toBe(-1);
+    words[holder.cpu.base + C_HELD + 1] = ofOther;
+    words[ofOther] = other.cpu.tag;
+    expect(inWay()).toBe(holder.cpu.id);
+    words[other.cpu.base + C_HELD] = ofLeft;
+    expect(inWay()).toBe(-1);
+    words[ofLeft] = 0;
+    words[ofOther] = 0;
+    spinUnlock(holder.cpu, theirs.mm + MM_TREE_LOCK);
   });
 });

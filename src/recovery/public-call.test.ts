@@ -1,15 +1,44 @@
 /** The boundary of public calls, with work that fails as the test says. */
 import { describe, expect, test } from 'vitest';
-import { bareMachine } from '../../test/kernel.ts';
+import { type BareMachine, bareMachine } from '../../test/kernel.ts';
 import { VmError } from '../base/errors.ts';
 import type { Kernel } from '../space/kernel.ts';
 import { C_STATE, CPU_ATTACHED, CPU_DEAD, CPU_GAVE_UP, SPACE_LOCK } from '../sync/control.layout.ts';
 import { CLASS_SPACES } from '../sync/lock-classes.ts';
-import { spinLock } from '../sync/spinlock.ts';
+import { giveUp, spinLock } from '../sync/spinlock.ts';
 import { enterCall, lastCall, publicCall } from './public-call.ts';
 import { reapCpu } from './reap.ts';
 
 const timeOut = (): VmError => new VmError('ETIMEDOUT', 'lock', 'somebody has it');
+
+describe('a public call that others may help', () => {
+  /** Another cpu's work waits for somebody; the call's own first attempt ends as given. */
+  function scene(first: (kernel: BareMachine['kernel']) => never) {
+    const { kernel, words, another } = bareMachine();
+    const idle = another();
+    words[idle.cpu.base + C_STATE] = CPU_GAVE_UP;
+    let tried = 0;
+    const call = (): number =>
+      publicCall(kernel, 'munmap', () => {
+        if (++tried === 1) first(kernel);
+        return tried;
+      });
+    return { call, tried: () => tried, isIdleFree: () => words[idle.cpu.base + C_STATE] === CPU_ATTACHED };
+  }
+
+  test('is tried again when it has failed with nothing changed', () => {
+    const { call, isIdleFree } = scene(() => {
+      throw timeOut();
+    });
+    expect([call(), isIdleFree()]).toEqual([2, true]);
+  });
+
+  test('is not when it has given up half-way: it was finished, and others may have built on that', () => {
+    const { call, tried } = scene((kernel) => giveUp(kernel.cpu, timeOut()));
+    expect(call).toThrow(/ETIMEDOUT/);
+    expect(tried()).toBe(1);
+  });
+});
 
 describe('the last call of a thread', () => {
   test.each([

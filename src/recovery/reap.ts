@@ -55,6 +55,14 @@ export interface Reaping {
   readonly patience?: number | undefined;
 }
 
+/** Says of every cpu of the host's thread that it is dead: whoever finishes others' work next reaps it. For a thread that cannot itself. */
+export function noteDeath(k: Kernel, thread: number): void {
+  for (let id = 0; id < load(k.words, CPUS_USED); id++) {
+    const serial = load(k.words, cpuSlot(id) + C_SERIAL); // before the thread: the slot may be used again meanwhile
+    if (load(k.words, cpuSlot(id) + C_THREAD) === thread) claimDead(k, id, serial);
+  }
+}
+
 /** Reaps every cpu of the host's thread `thread`. Throws as `reapCpu`, when it has tried all. */
 export function reapThread(k: Kernel, thread: number, patience?: number): number {
   let reaped = 0;

@@ -13,6 +13,7 @@ import {
   WouldBlock,
 } from '../../src/index.ts';
 
+import { C_THREAD, cpuSlot, H_POISON } from '../../src/sync/control.layout.ts';
 import { anotherCpu } from '../stress/kill/world.ts';
 
 const P = 4096;
@@ -40,6 +41,27 @@ describe('a WebAssembly.Memory', () => {
     first.close();
     expect(() => createMachine({ memory })).toThrow(/EBUSY.*a thread has not closed it/);
     other.close();
+    createMachine({ memory }).close();
+  });
+
+  test('is free when whoever has it still has died, also if its watcher has closed the machine before', () => {
+    const memory = new WebAssembly.Memory({ initial: 16, maximum: 16, shared: true });
+    const first = createMachine({ memory });
+    const other = anotherCpu(first);
+    const thread = 77;
+    first.kernel.words[cpuSlot(other.cpu) + C_THREAD] = thread;
+    first.close();
+    expect(() => createMachine({ memory })).toThrow(/EBUSY/);
+    first.reapThread(thread); // its exit, as the watcher is told
+    createMachine({ memory }).close();
+  });
+
+  test('is free when a poisoned machine is closed', () => {
+    const memory = new WebAssembly.Memory({ initial: 16, maximum: 16, shared: true });
+    const first = createMachine({ memory });
+    first.kernel.words[H_POISON] = first.kernel.cpu.tag;
+    expect(() => first.createSpace()).toThrow(/Oops/);
+    first.close();
     createMachine({ memory }).close();
   });
 });
