@@ -126,6 +126,14 @@ describe('an entry that is there', () => {
     expect([me.pte(PAGE), me.mayRead(PAGE), me.mayWrite(PAGE)]).toEqual([seen, true, true]);
   });
 
+  test('for reading alone gives no translation for writing', () => {
+    const { me, other } = faultBench();
+    me.map(PAGE, 1);
+    other.fault(PAGE, 'read');
+    expect(me.inSection(() => attempt(me.begin(PAGE, 'read')))).toBe(DONE);
+    expect([me.mayRead(PAGE), me.mayWrite(PAGE)]).toEqual([true, false]);
+  });
+
   test('gets its accessed bit, and keeps all others (I10)', () => {
     const { me, words } = faultBench();
     me.map(PAGE, 1);
