@@ -6,7 +6,7 @@ import { add, peek, peekF64, peekRacy, poke, pokeF64, store } from '#atomics';
 import { oops } from '../base/assert.ts';
 import { type MappingRef, NONE } from '../base/brands.ts';
 import { VmError } from '../base/errors.ts';
-import { MAX_CPUS, PAGE_SIZE } from '../base/limits.ts';
+import { PAGE_SIZE } from '../base/limits.ts';
 import { LIVE, OWNED, ownedBy, R_STATE, stateKind } from '../memory/ownership.ts';
 import type { Slab } from '../memory/slab.ts';
 import { H_FILES_CLOSED } from '../sync/control.layout.ts';
@@ -14,10 +14,10 @@ import type { Cpu } from '../sync/cpu.ts';
 import { CLASS_FILES } from '../sync/lock-classes.ts';
 import { cutShort, spinLock, spinUnlock } from '../sync/spinlock.ts';
 import type { Dropping } from './dropping.ts';
-import { F_DESCRIPTOR, F_LOCK, F_OPENERS, F_REFS, F_SERIAL, F_SIZE } from './mapping.layout.ts';
+import { F_DESCRIPTOR, F_LOCK, F_REFS, F_SERIAL, F_SIZE } from './mapping.layout.ts';
+import { addOpener, checkOpenersFit, countOpeners, isOpener, removeOpener, setOnlyOpener } from './openers.ts';
 import type { TextStore } from './text.ts';
 
-const OWN_BIT = 'a cpu sets and clears its own bit alone; the others in the word are not looked at';
 const LOOKED_AT_AGAIN = 'a file in use changes meanwhile: what looks unused is looked at again under its lock';
 
 export class FileTable {
@@ -27,6 +27,7 @@ export class FileTable {
   private readonly _dropping: Dropping;
 
   constructor(cpu: Cpu, mappings: Slab, texts: TextStore, dropping: Dropping) {
+    checkOpenersFit();
     this._cpu = cpu;
     this._mappings = mappings;
     this._texts = texts;
@@ -46,9 +47,7 @@ export class FileTable {
     }
     poke(words, mapping + F_SERIAL, (peek(words, mapping + F_SERIAL) + 1) | 0);
     poke(words, mapping + F_DESCRIPTOR, descriptor);
-    poke(words, mapping + F_OPENERS, 0);
-    poke(words, mapping + F_OPENERS + 1, 0);
-    poke(words, this._openersOf(mapping, this._cpu.id), 1 << (this._cpu.id & 31));
+    setOnlyOpener(words, mapping, this._cpu.id);
     pokeF64(floats, (mapping + F_SIZE) >> 1, size);
     store(words, mapping + F_REFS, 1);
     this._texts.publish(descriptor);
@@ -64,10 +63,7 @@ export class FileTable {
     try {
       const live = stateKind(peek(words, mapping + R_STATE)) === LIVE && peek(words, mapping + F_SERIAL) === serial;
       if (!live) throw new VmError('ESTALE', 'attachFile', 'the file was closed by all threads that had it open');
-      const word = this._openersOf(mapping, this._cpu.id);
-      const bit = 1 << (this._cpu.id & 31);
-      if ((peek(words, word) & bit) !== 0) return;
-      poke(words, word, peek(words, word) | bit);
+      if (!addOpener(words, mapping, this._cpu.id)) return;
       poke(words, mapping + F_REFS, peek(words, mapping + F_REFS) + 1);
     } catch (error) {
       throw cutShort(this._cpu, error);
@@ -87,9 +83,8 @@ export class FileTable {
 
   /** Whether cpu `id` has the file of that serial open. Exact for this cpu's own. */
   isOpen(mapping: MappingRef, id: number, serial: number): boolean {
-    const { words } = this._cpu;
-    const bits = peekRacy(words, this._openersOf(mapping, id), OWN_BIT);
-    return this.serial(mapping) === serial && ((bits >> (id & 31)) & 1) !== 0;
+    const opened = isOpener(this._cpu.words, mapping, id);
+    return opened && this.serial(mapping) === serial;
   }
 
   /** Cpu `id` (this one, or a dead one) closes the file, if it is that of `serial`. Mappings keep it alive. */
@@ -100,15 +95,8 @@ export class FileTable {
       spinUnlock(this._cpu, mapping + F_LOCK);
       return;
     }
-    const word = this._openersOf(mapping, id);
-    const bit = 1 << (id & 31);
-    const was = peek(words, word) & bit;
-    poke(words, word, peek(words, word) & ~bit);
-    this._unlockAndDrop(mapping, was !== 0);
-  }
-
-  private _openersOf(mapping: MappingRef, id: number): number {
-    return mapping + F_OPENERS + (id >> 5);
+    const opened = removeOpener(words, mapping, id);
+    this._unlockAndDrop(mapping, opened);
   }
 
   /** Cpu `id` (this one, or a dead one) closes all files that it has open. */
@@ -153,9 +141,7 @@ export class FileTable {
   /** Under the lock of a dead thread: `held` holders say that they have a reference. */
   recount(mapping: MappingRef, held: number): void {
     const { words } = this._cpu;
-    let openers = 0;
-    for (let id = 0; id < MAX_CPUS; id++) if ((peek(words, this._openersOf(mapping, id)) >> (id & 31)) & 1) openers++;
-    poke(words, mapping + F_REFS, openers + held);
+    poke(words, mapping + F_REFS, countOpeners(words, mapping) + held);
   }
 
   /** Drops files that nobody refers to: a dead thread had begun to, or had not come to it. */
