@@ -24,7 +24,7 @@ const table = {
   ],
 };
 const top = ''; // the entries of the package, directly in src/: they may import every room
-const mayBeEntry = /^src\/(index|node|browser)\.ts$/;
+const mayBeEntry = /^src\/(index|node|browser|conformance)\.ts$/;
 const switches = new Set(['#atomics', '#lockdep', '#dev']);
 const exempt = /\.(test|worker)\.ts$/;
 // The kinds of files: one folder of the room backing, behind one interface.

@@ -10,7 +10,8 @@ import { VmError } from '../base/errors.ts';
  * A file as one thread reads it.
  *
  * - **What it reads.** The same bytes in every thread, each time. Their number is the file's size, which is fixed when the file is made.
- * - **Units.** Positions, lengths and answers are in bytes. Positions are multiples of 4096 and lie within the file.
+ * - **Units.** Positions, lengths and answers are in bytes. Positions are multiples of 4096 and lie within the file. The library asks for
+ *   nothing at its end or behind it; there a driver has 0 bytes, or throws.
  * - **When it runs.** `read` runs in the thread that faults, in the midst of its access. The library holds nothing but the locks of the
  *   pages to be filled, so it may take its time: only those wait who want these pages. A thread makes one call of `read` at a time; calls
  *   of `readAsync` may overlap. Several threads read at once, each through its own backing.
@@ -34,9 +35,9 @@ export interface Backing {
   close(): void;
   /**
    * For threads in which `read` throws WouldBlock, as a page's main thread: the `length` bytes from `position` on, all of them and no
-   * more; `length` never reaches beyond the end. Only `space.populate` calls it, with nothing held. The library copies the bytes. A
-   * rejection, or another number of bytes, is a BusError; so is an answer that takes longer than the machine's `ioTimeout`, with
-   * ETIMEDOUT.
+   * more; `length` never reaches beyond the end. Only `space.populate` calls it, with nothing held. The library copies the bytes when the
+   * promise is kept, so calls that overlap must not share an array. A rejection, or another number of bytes, is a BusError; so is an
+   * answer that takes longer than the machine's `ioTimeout`, with ETIMEDOUT.
    */
   readAsync?(position: number, length: number): Promise<Uint8Array>;
 }
