@@ -1,6 +1,6 @@
 /** The slow file of the library as the readers use it: it tells the mapper when a read sleeps. */
-import { nodeFileBacking } from '../src/backing/node-file.ts';
-import { SLOW_FILE, type SlowFileOptions } from '../src/backing/slow-file.ts';
+import { nodeFileBacking } from '../src/backing/drivers/node-file.ts';
+import { SLOW_FILE, type SlowFileOptions } from '../src/backing/drivers/slow-file.ts';
 import { registerBacking } from '../src/node.ts';
 import { SLEEPERS, SLEEPS } from './protocol.ts';
 

@@ -22,7 +22,7 @@ import { inlinePort } from './inline-port.mjs';
 
 export const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const cache = 'node_modules/.cache/vmspace';
-const entries = ['index', 'node', 'browser'];
+const entries = ['index', 'node', 'browser', 'conformance'];
 const bundlable = new Set(['MIT', 'ISC', 'BSD-2-Clause', 'BSD-3-Clause', '0BSD']);
 
 const abs = (path) => resolve(root, path);
@@ -50,7 +50,8 @@ async function lib() {
     ['dist/checked', ['checked'], marked],
   ]) {
     const result = await bundle(outputs, { entryPoints: libraryEntries(''), outdir, conditions, ...more });
-    for (const name of ['index', 'browser']) refuseNodeImports(result.metafile.outputs, `${outdir}/${name}.js`);
+    for (const name of ['index', 'browser', 'conformance'])
+      refuseNodeImports(result.metafile.outputs, `${outdir}/${name}.js`);
   }
   return outputs;
 }

@@ -18,6 +18,7 @@ const samples = [
   { file: 'neutral.ts', lib: ['ES2022'], types: [] },
   { file: 'browser.ts', lib: ['ES2022', 'DOM'], types: [] },
   { file: 'node.ts', lib: ['ES2022'], types: ['node'] },
+  { file: 'conformance.ts', lib: ['ES2022'], types: [] },
   { file: 'check.ts', lib: ['ES2022', 'ES2017.SharedMemory'], types: ['node'] },
 ];
 const resolutions = [{ module: 'nodenext' }, { module: 'preserve', moduleResolution: 'bundler' }];

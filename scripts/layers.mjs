@@ -24,11 +24,16 @@ const table = {
   ],
 };
 const top = ''; // the entries of the package, directly in src/: they may import every room
-const mayBeEntry = /^src\/(index|node|browser)\.ts$/;
+const mayBeEntry = /^src\/(index|node|browser|conformance)\.ts$/;
 const switches = new Set(['#atomics', '#lockdep', '#dev']);
 const exempt = /\.(test|worker)\.ts$/;
+// The kinds of files: one folder of the room backing, behind one interface.
+const isDriver = (file) => file.startsWith('src/backing/drivers/');
+const drivenBy = 'src/backing/backing.ts';
+const mayUseNode = (file) => isDriver(file) || file === 'src/node.ts';
 const mayUseAtomics = /^src\/sync\/atomics\.[^/]*\.ts$/;
 
+/** The first folder below src/: a folder in a room belongs to the room. */
 const roomOf = (file) => posix.dirname(file).split('/')[1] ?? top;
 
 /** All violations in `sources`, a Map of path ('src/...') -> text. */
@@ -60,8 +65,14 @@ export function check(sources) {
         } else if (exempt.test(target)) report(start, `import of a test or worker file '${specifier}'`);
         else if (!mayImport(room, roomOf(target))) {
           report(start, `'${room}' may not import '${roomOf(target) || 'the top files of src'}' ('${specifier}')`);
+        } else if (isDriver(target) && !isDriver(file) && room !== top) {
+          report(start, `import of the driver '${specifier}': only the entries of the package know drivers`);
+        } else if (isDriver(file) && !mayDriverImport(target)) {
+          report(start, `import of '${specifier}': a driver knows base, other drivers and '${drivenBy}'`);
         } else targets.push(target);
-      } else if (!switches.has(specifier) && !specifier.startsWith('node:')) {
+      } else if (specifier.startsWith('node:')) {
+        if (!mayUseNode(file)) report(start, `import of '${specifier}': only drivers and src/node.ts may need Node`);
+      } else if (!switches.has(specifier)) {
         report(start, `import of '${specifier}': the library has no dependencies`);
       }
     }
@@ -77,6 +88,10 @@ export function check(sources) {
 
 function mayImport(from, to) {
   return from === to || from === top || Boolean(table[from]?.includes(to));
+}
+
+function mayDriverImport(target) {
+  return isDriver(target) || target === drivenBy || roomOf(target) === 'base';
 }
 
 const globalObjects = new Set(['globalThis', 'self', 'window', 'global']);
@@ -145,8 +160,13 @@ function selfTest() {
     'src/vma/t.ts': "import type { U } from './u.ts';\nexport const t = (u: U) => u; // Atomics.load(), Math.random()",
     'src/vma/u.ts': 'export type U = { Atomics: 1 };',
     'src/backing/p.ts': "import { l } from '../sync/lock.ts';\nexport const p = l;",
+    'src/backing/backing.ts': "import '../sync/lock.ts';",
+    'src/backing/drivers/n.ts':
+      "import '../backing.ts';\nimport '../../base/a.ts';\nexport { readFileSync } from 'node:fs';",
+    'src/backing/drivers/s.ts': "import { load } from '#atomics';\nexport * from './n.ts';\nload;",
     'src/design/d.ts': "export * from '../backing/p.ts';",
-    'src/index.ts': "export * from './design/d.ts';\nexport { readFileSync } from 'node:fs';",
+    'src/index.ts': "export * from './design/d.ts';",
+    'src/node.ts': "export * from './backing/drivers/n.ts';\nexport { resolve } from 'node:path';",
     'src/base/a.test.ts': "import { l } from '../sync/lock.ts';\nAtomics.load(l, 0);",
   };
   // [what, file, text, the message which must appear]
@@ -162,6 +182,13 @@ function selfTest() {
     ['fault to design', 'src/fault/b.ts', "import '../design/d.ts';", "'fault' may not import 'design'"],
     ['room to entry', 'src/design/b.ts', "import '../index.ts';", "'design' may not import 'the top files"],
     ['out of src', 'src/node.ts', "import '../bench/main.ts';", 'from outside src'],
+    ['driver to trace', 'src/backing/drivers/b.ts', "import '../../trace/t.ts';", 'a driver knows base'],
+    ['driver to a file', 'src/backing/drivers/b.ts', "import '../p.ts';", 'a driver knows base'],
+    ['driver to fault', 'src/backing/drivers/b.ts', "import '../../fault/f.ts';", "'backing' may not import 'fault'"],
+    ['room to driver', 'src/backing/b.ts', "import './drivers/n.ts';", 'only the entries of the package know drivers'],
+    ['upper room to driver', 'src/design/b.ts', "import '../backing/drivers/n.ts';", 'only the entries of the package'],
+    ['node: in a room', 'src/backing/b.ts', "import 'node:fs';", 'only drivers and src/node.ts may need Node'],
+    ['node: in an entry', 'src/index.ts', "import type { Stats } from 'node:fs';", 'only drivers and src/node.ts'],
     ['test file', 'src/base/b.ts', "import './a.test.ts';", 'import of a test or worker file'],
     ['dependency', 'src/base/b.ts', "import 'citty';", 'no dependencies'],
     ['outside the rooms', 'src/helpers.ts', 'export {};', 'only the entries'],
@@ -181,7 +208,12 @@ function selfTest() {
     ],
     ['syntax error', 'src/base/b.ts', 'const = ;', 'src/base/b.ts:1:'],
   ];
-  const helpers = { 'src/paging/q.ts': 'export {};', 'src/base/c.ts': "import './a.ts';" };
+  const helpers = {
+    'src/paging/q.ts': 'export {};',
+    'src/trace/t.ts': 'export {};',
+    'src/fault/f.ts': 'export {};',
+    'src/base/c.ts': "import './a.ts';",
+  };
   const failures = check(new Map(Object.entries(good))).map((problem) => `wrongly reported: ${problem}`);
   for (const [what, file, text, expected] of bad) {
     const sources = new Map(Object.entries({ ...good, ...helpers, [file]: text }));

@@ -1,7 +1,7 @@
 /** `vmspace/browser`: Blobs and Files of a page as files to map. Re-exports everything of `vmspace`. */
 
 import { registerBacking } from './backing/backing.ts';
-import { BLOB_FILE, blobBacking, unknownBlob } from './backing/blob.ts';
+import { BLOB_FILE, blobBacking, unknownBlob } from './backing/drivers/blob.ts';
 import { calledAs, VmError } from './base/errors.ts';
 import { isMachine, type Machine } from './machine/machine.ts';
 import type { FileHandle, MappedFile } from './machine/mapped-file.ts';

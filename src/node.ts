@@ -1,10 +1,9 @@
 /** `vmspace/node`: files of the host. Re-exports everything of `vmspace`. */
-import { closeSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { registerBacking } from './backing/backing.ts';
-import { descriptorBacking, NODE_FILE, nodeFileBacking, openRegular } from './backing/node-file.ts';
-import { SLOW_FILE, slowed, slowFileBacking } from './backing/slow-file.ts';
+import { descriptorBacking, NODE_FILE, nodeFileBacking, openRegular } from './backing/drivers/node-file.ts';
+import { SLOW_FILE, slowed, slowFileBacking } from './backing/drivers/slow-file.ts';
 import { checkObject, show } from './base/arguments.ts';
 import { inNameOf, VmError } from './base/errors.ts';
 import { isMachine, type Machine } from './machine/machine.ts';
@@ -45,13 +44,13 @@ export function openFileSync(machine: Machine, path: string | URL, options: Open
   const pause = delay === undefined ? undefined : checkDelay(delay);
   machine.checkOpen('openFile');
   const { fd, identity, size } = openRegular(name);
+  const backing = descriptorBacking(fd);
   try {
     const file = { path: name, ...identity, descriptor: fd };
-    const backing = descriptorBacking(fd);
     if (pause === undefined) return machine.createFile(NODE_FILE, file, size, backing);
     return machine.createFile(SLOW_FILE, { ...file, ...pause }, size, slowed(backing, pause));
   } catch (error) {
-    closeSync(fd);
+    backing.close(); // not the descriptor: this thread may have closed the backing already
     throw inNameOf(error, 'openFile');
   }
 }

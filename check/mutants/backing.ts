@@ -1,7 +1,7 @@
 /** Wrong versions of the page cache, its locks, and reclaim. */
 import type { Mutant } from './mutant.ts';
 
-const FILES = 'src/backing/files.ts';
+const FETCH = 'src/backing/fetch.ts';
 const RECLAIM = 'src/backing/reclaim.ts';
 
 const detachedNotChecked: Mutant['edits'] = [
@@ -83,8 +83,8 @@ export const backingMutants: readonly Mutant[] = [
     why: 'A page whose read failed stays in the cache, locked for ever.',
     edits: [
       {
-        file: FILES,
-        find: '      this._dropUnread(pages);\n      throw error;',
+        file: FETCH,
+        find: '      this._dropping.unread(pages);\n      throw error;',
         replace: '      throw error;',
       },
     ],
@@ -96,7 +96,7 @@ export const backingMutants: readonly Mutant[] = [
     why: 'A page whose read failed is unlocked, not dropped, and its state not looked at.',
     edits: [
       {
-        file: FILES,
+        file: 'src/backing/dropping.ts',
         find: 'if (pageLockHeld(this._cpu, page)) this._reclaim.drop(page);',
         replace: 'pageUnlock(this._cpu, page);',
       },

@@ -1,30 +1,51 @@
 /**
- * Backings: where a mapping's bytes come from. A file's descriptor (kind and JSON options) is in shared memory; every thread makes
- * its own backing from it when it first needs to read, so a thread's end takes nothing from the others.
+ * Backings: where a mapping's bytes come from, and the one interface between files and their drivers. A driver is a kind of file: a
+ * factory that makes backings. A file's descriptor (kind and JSON options) is in shared memory. Every thread makes its own backing from it
+ * when it first needs to read, so a thread's end takes nothing from the others. `backingConformance` (vmspace/conformance) tests a driver
+ * against what is said here.
  */
 import { VmError } from '../base/errors.ts';
 
-/** Reads a file in the calling thread. Called with nothing held but the locks of the pages to be filled; may take its time. */
+/**
+ * A file as one thread reads it.
+ *
+ * - **What it reads.** The same bytes in every thread, each time. Their number is the file's size, which is fixed when the file is made.
+ * - **Units.** Positions, lengths and answers are in bytes. Positions are multiples of 4096 and lie within the file. The library asks for
+ *   nothing at its end or behind it; there a driver has 0 bytes, or throws.
+ * - **When it runs.** `read` runs in the thread that faults, in the midst of its access. The library holds nothing but the locks of the
+ *   pages to be filled, so it may take its time: only those wait who want these pages. A thread makes one call of `read` at a time; calls
+ *   of `readAsync` may overlap. Several threads read at once, each through its own backing.
+ * - **Errors.** Whatever a function throws is an I/O error: the access is a `BusError` with that as its cause, the pages stay unread,
+ *   and the next access calls again. Only a `WouldBlock` comes out as it is.
+ * - **What it must not do.** Touch mapped memory: that is an Oops (H1), which ends no more than the call. Call what locks or waits, `close`
+ *   among them: EDEADLK. Keep the targets. Write beside them.
+ */
 export interface Backing {
   /**
-   * Fills `targets` (4096 bytes each, in shared memory, in order) from byte `position` on, and returns the number of bytes
-   * read: less only at the end of the file. What it says it has read and has not written reads zero. Throws on an I/O error; any
-   * other answer is one (EIO). The targets are its own until it returns: afterwards they are somebody's memory.
+   * Fills `targets` in order with the bytes from `position` on, and returns how many it has read, a whole number. Each target is 4096
+   * bytes of shared memory; they need not lie beside each other. The answer is less than asked only at the end of the file; what the file
+   * has and the answer lacks is EIO, and so is an answer that is no such number. A byte that is counted and was not written reads zero;
+   * what is written behind the end is nobody's. When it has returned, the targets are other owners' memory.
    */
   read(position: number, targets: readonly Uint8Array[]): number;
-  /** Lets go of what this thread has opened. */
+  /**
+   * Lets go of what this thread has opened. It runs once, some time after the file's last use in this thread, and what it throws is
+   * dropped. A second call does nothing, and must not close what others have opened since.
+   */
   close(): void;
   /**
-   * For threads in which `read` throws WouldBlock, as a page's main thread: the `length` bytes from byte `position` on, all of them and
-   * no more. Only `space.populate` calls it, with nothing held. The bytes are copied. A rejection, or another number of bytes, is a
-   * BusError; so is an answer that takes longer than the machine's `ioTimeout`, with ETIMEDOUT.
+   * For threads in which `read` throws WouldBlock, as a page's main thread: the `length` bytes from `position` on, all of them and no
+   * more; `length` never reaches beyond the end. Only `space.populate` calls it, with nothing held. The library copies the bytes when the
+   * promise is kept, so calls that overlap must not share an array. A rejection, or another number of bytes, is a BusError; so is an
+   * answer that takes longer than the machine's `ioTimeout`, with ETIMEDOUT.
    */
   readAsync?(position: number, length: number): Promise<Uint8Array>;
 }
 
 /**
- * Makes this thread's backing of a file from the options given to `createFile`: in the thread that creates it at once, in others when
- * they first read it. Throws if the thread cannot read it.
+ * Makes this thread's backing of a file of `size` bytes from the options given to `createFile`: in the thread that creates it at once, in
+ * others when they first read it. Throws if the thread cannot read the file: then `createFile` fails, or the access that needed it is
+ * a BusError. What holds for a backing's functions holds for it.
  */
 export type BackingFactory = (options: unknown, size: number) => Backing;
 
@@ -80,7 +101,7 @@ function isBacking(value: unknown): value is Backing {
 
 const exact = new WeakSet<Backing>();
 
-/** Internal: `backing` writes each byte that it says it has read. Into the others' targets zeroes are put first. */
+/** Internal: `backing` writes each byte that it says it has read. The library puts zeroes into the targets of all others first. */
 export function markExact<B extends Backing>(backing: B): B {
   exact.add(backing);
   return backing;

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import * as mapping from '../backing/mapping.layout.ts';
 import { MAPPING_WORDS } from '../backing/mapping.layout.ts';
+import { OPENER_WORDS } from '../backing/openers.ts';
 import { MAX_CPUS, MAX_SPACES } from '../base/limits.ts';
 import * as tunables from '../base/tunables.ts';
 import * as mm from '../paging/mm.layout.ts';
@@ -38,6 +39,8 @@ describe('records', () => {
     expectApart(fields(page, 'P_'), PAGE_RECORD_WORDS);
     expectApart(fields(table, 'T_'), TABLE_HEADER_WORDS, ['T_FIRST']);
     expectApart(fields(mapping, 'F_'), MAPPING_WORDS, ['F_SIZE']);
+    expect(Math.max(...fields(mapping, 'F_').map(([, at]) => at))).toBe(mapping.F_OPENERS);
+    expect(mapping.F_OPENERS + OPENER_WORDS).toBeLessThanOrEqual(MAPPING_WORDS);
     const notWords = ['MM_FREE', 'MM_LIVE', 'MM_EXITING'];
     expectApart(fields(mm, 'MM_', notWords), SPACE_WORDS, ['MM_MAPPED_PAGES', 'MM_LIMIT_PAGES']);
     expectApart(fields(mm, 'RING_', ['RING_ENTRY_WORDS']), mm.RING_ENTRY_WORDS, ['RING_START', 'RING_END']);

@@ -48,7 +48,7 @@ export const H_HASH_SEED = 13;
 
 export const MAGIC = 0x766d7370;
 /** Bumped with every change of a layout file; attach refuses another one. */
-export const LAYOUT_VERSION = 3;
+export const LAYOUT_VERSION = 4;
 
 /* Machine-wide lines. */
 export const EPOCH = 64;

@@ -4,8 +4,8 @@
  * file's. What a thread opens is compared with what the file was, so none ever reads another file's bytes (docs/files.md).
  */
 import { type BigIntStats, closeSync, constants, fstatSync, openSync, readdirSync, readSync, readvSync } from 'node:fs';
-import { type ErrnoCode, VmError } from '../base/errors.ts';
-import { type Backing, markExact } from './backing.ts';
+import { type ErrnoCode, VmError } from '../../base/errors.ts';
+import { type Backing, markExact } from '../backing.ts';
 
 export const NODE_FILE = 'node-file';
 
@@ -144,9 +144,12 @@ function checkOptions(options: unknown): NodeFileOptions {
   throw new VmError('EINVAL', 'createFile', 'files of the host are opened with openFile');
 }
 
+/** A backing that owns descriptor `fd`. */
 export function descriptorBacking(fd: number): Backing {
+  let isOpen = true; // a number that was closed may be another file's by now
   return markExact({
     read(position, targets) {
+      if (!isOpen) throw new VmError('EBADF', 'read', 'the file is closed in this thread');
       const wanted = targets.reduce((sum, target) => sum + target.length, 0);
       let got = firstRead(fd, position, targets);
       // The system may give less than asked in the middle of a file; only nothing means the end.
@@ -158,6 +161,8 @@ export function descriptorBacking(fd: number): Backing {
       return got;
     },
     close() {
+      if (!isOpen) return;
+      isOpen = false;
       closeSync(fd);
     },
   });

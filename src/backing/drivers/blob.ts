@@ -2,8 +2,8 @@
  * Blobs, read with FileReaderSync in the faulting worker; a page's main thread has none and reads them by `populate`. A Blob cannot be
  * named in shared memory: each thread is given it.
  */
-import { VmError, WouldBlock } from '../base/errors.ts';
-import { type Backing, markExact } from './backing.ts';
+import { VmError, WouldBlock } from '../../base/errors.ts';
+import { type Backing, markExact } from '../backing.ts';
 
 export const BLOB_FILE = 'blob';
 
