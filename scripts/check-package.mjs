@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
 import { build, root } from './build.mjs';
+import { checkDeclarations } from './check-declarations.mjs';
 
 const bin = (path) => join(root, 'node_modules', path);
 const run = (command, args, cwd) =>
@@ -75,6 +76,8 @@ function checkConsumer(tarball, dir) {
 const temp = mkdtempSync(join(tmpdir(), 'vmspace-package-'));
 try {
   await build(['lib', 'check', 'cli', 'types'], { ifStale: true, quiet: true });
+  checkDeclarations(root);
+  console.log('declarations: nothing internal');
   const [packed] = JSON.parse(run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', temp], root));
   console.log(
     `${packed.filename}: ${packed.files.length} files, ${packed.size} bytes packed, ${packed.unpackedSize} unpacked`,

@@ -57,6 +57,7 @@ export class Accessor {
   /** For accesses that cross a page boundary. */
   private readonly _scratch = new DataView(new ArrayBuffer(8));
 
+  /** @internal A space makes it and hands it to the function of `run`. */
   constructor(words: Int32Array, rcu: Rcu, translator: Translator, views: FrameViews) {
     const { view } = translator;
     this._words = words;

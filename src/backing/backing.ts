@@ -43,6 +43,8 @@ export function registerBacking(kind: string, factory: BackingFactory): void {
 /**
  * `callback` runs the factory, which is a user's. Throws what it throws; ENODEV for a kind that this thread does not know, EINVAL for
  * what is no backing.
+ *
+ * @internal
  */
 export function makeBacking(
   kind: string,
@@ -67,7 +69,7 @@ export function makeBacking(
   throw new VmError('EINVAL', syscall, `the factory of '${kind}' gave no object with the functions read and close`);
 }
 
-/** May run the caller's code. */
+/** @internal May run the caller's code. */
 export function checkBacking(value: unknown, syscall: string): void {
   if (!isBacking(value)) throw new VmError('EINVAL', syscall, 'a backing needs the functions read and close');
 }
@@ -80,12 +82,13 @@ function isBacking(value: unknown): value is Backing {
 
 const exact = new WeakSet<Backing>();
 
-/** Internal: `backing` writes each byte that it says it has read. Into the others' targets zeroes are put first. */
+/** @internal `backing` writes each byte that it says it has read. Into the others' targets zeroes are put first. */
 export function markExact<B extends Backing>(backing: B): B {
   exact.add(backing);
   return backing;
 }
 
+/** @internal */
 export function isExact(backing: Backing): boolean {
   return exact.has(backing);
 }

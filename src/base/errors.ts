@@ -97,6 +97,8 @@ export class WouldBlock extends VmError {
 /**
  * An error of an access as the caller of `syscall` is to see it: with the name of that call, the address it had come to, and the
  * bytes done before. What the inside has thrown is the cause. Anything but a VmError stays what it is.
+ *
+ * @internal
  */
 export function seenFrom(error: unknown, syscall: string, address: number, done?: number): unknown {
   if (!(error instanceof VmError)) return error;
@@ -104,13 +106,13 @@ export function seenFrom(error: unknown, syscall: string, address: number, done?
   return retold(error, syscall, error.address ?? address, done);
 }
 
-/** An error of any call as the caller of `syscall` is to see it. What it does not know (a lock, an allocation) it does not name. */
+/** @internal An error of any call as the caller of `syscall` is to see it. What it does not know (a lock, an allocation) it does not name. */
 export function inNameOf(error: unknown, syscall: string): unknown {
   if (!(error instanceof VmError) || error.syscall === syscall) return error;
   return retold(error, syscall, error.address, error.done);
 }
 
-/** Runs a part of the public call `syscall` that is a call itself. */
+/** @internal Runs a part of the public call `syscall` that is a call itself. */
 export function calledAs<T>(syscall: string, call: () => T): T {
   try {
     return call();

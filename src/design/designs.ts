@@ -7,18 +7,21 @@ import { retryProtocol } from './retry.ts';
 export type DesignName = 'rcu' | 'mmap-sem' | 'retry';
 
 const designs: FaultProtocol[] = [rcuProtocol, mmapSemProtocol, retryProtocol];
+/** @internal */
 export const DESIGNS: readonly FaultProtocol[] = designs;
 export const DESIGN_NAMES: readonly DesignName[] = ['rcu', 'mmap-sem', 'retry'];
 
-/** One more for this thread: the checker has designs that are known to be wrong, which the library does not carry. */
+/** @internal One more for this thread: the checker has designs that are known to be wrong, which the library does not carry. */
 export function addDesign(design: FaultProtocol): void {
   if (designById(design.id) === undefined) designs.push(design);
 }
 
+/** @internal */
 export function designByName(name: string): FaultProtocol | undefined {
   return DESIGNS.find((design) => design.name === name);
 }
 
+/** @internal */
 export function designById(id: number): FaultProtocol | undefined {
   return DESIGNS.find((design) => design.id === id);
 }

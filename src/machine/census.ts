@@ -27,6 +27,7 @@ export interface Census {
   readonly mappings: number;
 }
 
+/** @internal */
 export function takeCensus(k: Kernel): Census {
   let spaces = 0;
   let mappings = 0;

@@ -38,7 +38,7 @@ export interface ReapOptions {
   readonly confirmed?: boolean | undefined;
 }
 
-/** What this needs of its machine. */
+/** @internal What this needs of its machine. */
 export interface Mortuary {
   readonly kernel: Kernel;
   readonly closed: boolean;
@@ -60,6 +60,7 @@ const SPIN_MS = 20;
 /** The state's low byte; the rest says who reaps. */
 const STATE_MASK = 0xff;
 
+/** @internal */
 export class Deaths {
   readonly #machine: Mortuary;
   /** Identifies the machine. */

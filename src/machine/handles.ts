@@ -30,6 +30,7 @@ export interface SpaceHandle {
   readonly serial: number;
 }
 
+/** @internal */
 export function readMachineHandle(from: MachineHandle): MachineHandle {
   checkObject(from, 'the handle', 'attachMachine');
   const { kind, version, control, frames, frameBytes } = from;
@@ -39,6 +40,7 @@ export function readMachineHandle(from: MachineHandle): MachineHandle {
   return handle;
 }
 
+/** @internal */
 export function readSpaceHandle(from: SpaceHandle): SpaceHandle {
   checkObject(from, 'the handle', 'attachSpace');
   const { kind, version, control, frames, frameBytes, space, serial } = from;
@@ -48,6 +50,7 @@ export function readSpaceHandle(from: SpaceHandle): SpaceHandle {
   return handle;
 }
 
+/** @internal */
 export function checkKind(kind: unknown, version: unknown, expected: string, syscall: string): void {
   if (kind !== expected) throw new VmError('EINVAL', syscall, `not a ${expected} handle`);
   if (version === LAYOUT_VERSION) return;
@@ -70,7 +73,7 @@ function checkFrames({ control, frames, frameBytes }: MachineHandle | SpaceHandl
   throw new VmError('EPROTO', syscall, 'the handle does not hold the frames of its machine');
 }
 
-/** Identifies the machine. */
+/** @internal Identifies the machine. */
 export function machineKey(words: Int32Array): string {
   return `${peek(words, H_ID_LOW)}:${peek(words, H_ID_HIGH)}`;
 }

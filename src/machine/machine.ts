@@ -111,11 +111,11 @@ export class Machine {
   readonly memory: number;
   readonly design: DesignName;
   readonly shared: boolean;
-  /** Internal. */
+  /** @internal */
   readonly kernel: Kernel;
-  /** Internal. */
+  /** @internal */
   readonly views: FrameViews;
-  /** Internal: `attachSpace` has attached this thread, and nobody has asked for the machine: it is left with the last space. */
+  /** @internal `attachSpace` has attached this thread, and nobody has asked for the machine: it is left with the last space. */
   forSpacesOnly = false;
   readonly #key: string;
   readonly #spaces = new Map<number, OpenSpace>();
@@ -129,7 +129,7 @@ export class Machine {
   /** ... and has come to its end. */
   #left = false;
 
-  /** Internal: use `createMachine` or `attachMachine`. */
+  /** @internal Use `createMachine` or `attachMachine`. */
   constructor(handle: MachineHandle, key: string) {
     const words = new Int32Array(handle.control);
     const floats = new Float64Array(handle.control, 0, words.length >> 1);
@@ -234,7 +234,7 @@ export class Machine {
     return space;
   }
 
-  /** Internal: the last of this thread's handles on the space was closed. */
+  /** @internal The last of this thread's handles on the space was closed. */
   spaceClosed(open: OpenSpace): void {
     const { mm } = open;
     const { rcu, cpu, files } = this.kernel;
@@ -255,7 +255,7 @@ export class Machine {
     this.leaveIfUnused();
   }
 
-  /** Internal. A thread in a section or in a callback of ours has a space open. */
+  /** @internal A thread in a section or in a callback of ours has a space open. */
   leaveIfUnused(): void {
     if (this.forSpacesOnly && this.#spaces.size === 0) this.close();
   }
@@ -334,7 +334,7 @@ export class Machine {
     return this.#deaths.reap(who, options);
   }
 
-  /** Internal: `reap` without a doubt, for those who know that the thread of cpu `id` is gone. */
+  /** @internal `reap` without a doubt, for those who know that the thread of cpu `id` is gone. */
   reapNow(id: number, serial?: number, patience?: number): boolean {
     return this.#reaping(() => (reapCpu(this.kernel, id, { serial, patience }) ? 1 : 0)) > 0;
   }
@@ -360,7 +360,7 @@ export class Machine {
     return this.#life === undefined ? this.shared && tellsOfExit() : this.#life.held;
   }
 
-  /** Internal: reaps every cpu of the host's thread `thread`; the number reaped. */
+  /** @internal Reaps every cpu of the host's thread `thread`; the number reaped. */
   reapThread(thread: number, patience?: number): number {
     if (this.#closed || this.kernel.cpu.poisoned) return 0;
     return this.#reaping(() => reapThread(this.kernel, thread, patience));
@@ -467,19 +467,19 @@ export class Machine {
     this.#life?.giveBack(); // after the slot: whoever gets the lock finds nobody dead
   }
 
-  /** Internal: whether `value` is one, and not only looks like one. */
+  /** @internal Tells whether `value` is one, and not only looks like one. */
   static is(value: unknown): value is Machine {
     return typeof value === 'object' && value !== null && #key in value;
   }
 
-  /** Internal. */
+  /** @internal */
   checkOpen(syscall: string): void {
     if (this.#closed) throw new VmError('EBADF', syscall, 'this thread has closed the machine');
     this.kernel.cpu.checkAlive();
   }
 }
 
-/** Internal: of this instance of the library; a Proxy or an heir of one is none. Runs no code of the caller's. */
+/** @internal Of this instance of the library; a Proxy or an heir of one is none. Runs no code of the caller's. */
 export function isMachine(value: unknown): value is Machine {
   return Machine.is(value);
 }

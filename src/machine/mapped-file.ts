@@ -25,7 +25,7 @@ export class MappedFile {
   readonly #onClose: (file: MappedFile) => void;
   #closed = false;
 
-  /** Internal: use `openFile` or `machine.createFile`. */
+  /** @internal Use `openFile` or `machine.createFile`. */
   constructor(k: Kernel, mapping: MappingRef, machine: string, onClose: (file: MappedFile) => void) {
     this.#k = k;
     this.#mapping = mapping;
@@ -62,14 +62,16 @@ export class MappedFile {
     }
   }
 
-  /** Internal: this thread has left the machine, and its files with it. */
+  /** @internal This thread has left the machine, and its files with it. */
   machineClosed(): void {
     this.#closed = true;
   }
 
   /**
-   * Internal: the record of `file`, if it is a file of this machine; undefined for anything else. No method of the object is called.
-   * Throws EBADF when it is closed.
+   * The record of `file`, if it is a file of this machine; undefined for anything else. No method of the object is called.
+   *
+   * @internal
+   * @throws EBADF when the file is closed.
    */
   static mappingOf(file: unknown, k: Kernel): MappingRef | undefined {
     if (typeof file !== 'object' || file === null || !(#k in file) || file.#k !== k) return undefined;

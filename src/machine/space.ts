@@ -75,7 +75,7 @@ export class Space {
   private readonly _bulk: BulkAccess;
   private _closed = false;
 
-  /** Internal: use `machine.createSpace()` or `attachSpace(handle)`. */
+  /** @internal Use `machine.createSpace()` or `attachSpace(handle)`. */
   constructor(open: OpenSpace) {
     this.handle = open.handle;
     this._open = open;
@@ -457,7 +457,7 @@ export class Space {
     this._closed = true;
   }
 
-  /** Internal: this thread has left the machine, and its spaces with it. */
+  /** @internal This thread has left the machine, and its spaces with it. */
   machineClosed(): void {
     this._closed = true;
   }

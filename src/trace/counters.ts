@@ -62,18 +62,19 @@ export const COUNTERS = [
 
 export type CounterName = (typeof COUNTERS)[number];
 
-/** Index of each counter in a cpu's block. */
+/** @internal Index of each counter in a cpu's block. */
 export const COUNTER: { readonly [K in CounterName]: number } = Object.fromEntries(
   COUNTERS.map((name, index) => [name, index]),
 ) as { [K in CounterName]: number };
 
-/** Lock waits, in powers of two of microseconds: bucket k counts waits of [2^k, 2^(k+1)) us, the first everything below 2 us. */
+/** @internal Lock waits, in powers of two of microseconds: bucket k counts waits of [2^k, 2^(k+1)) us, the first everything below 2 us. */
 export const HISTOGRAM_BUCKETS = 20;
 export const HISTOGRAMS = ['wait.spinlock', 'wait.rwsem', 'wait.page'] as const;
 export type HistogramName = (typeof HISTOGRAMS)[number];
+/** @internal */
 export const HISTOGRAM_BASE: number = COUNTERS.length;
 
-/** Index of the counter that a wait of `milliseconds` falls into. */
+/** @internal Index of the counter that a wait of `milliseconds` falls into. */
 export function histogramSlot(which: number, milliseconds: number): number {
   const microseconds = milliseconds * 1000;
   const bucket = microseconds < 2 ? 0 : Math.min(HISTOGRAM_BUCKETS - 1, Math.floor(Math.log2(microseconds)));
@@ -82,7 +83,7 @@ export function histogramSlot(which: number, milliseconds: number): number {
 
 export type Counters = Record<CounterName, number>;
 
-/** Sums blocks of counters, as read by `read(cpu, index)`. */
+/** @internal Sums blocks of counters, as read by `read(cpu, index)`. */
 export function sumCounters(cpus: number, read: (cpu: number, index: number) => number): Counters {
   const sums = {} as Counters;
   for (const name of COUNTERS) {
@@ -93,7 +94,7 @@ export function sumCounters(cpus: number, read: (cpu: number, index: number) => 
   return sums;
 }
 
-/** The same for the histograms of lock waits. */
+/** @internal The same for the histograms of lock waits. */
 export function sumHistograms(
   cpus: number,
   read: (cpu: number, index: number) => number,
