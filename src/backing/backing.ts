@@ -8,8 +8,12 @@ import { VmError } from '../base/errors.ts';
 export interface Backing {
   /**
    * Fills `targets` (4096 bytes each, in shared memory, in order) from byte `position` on, and returns the number of bytes
-   * read: less only at the end of the file. What it says it has read and has not written reads zero. Throws on an I/O error; any
-   * other answer is one (EIO). The targets are its own until it returns: afterwards they are somebody's memory.
+   * read: less only at the end of the file. What it says it has read and has not written reads zero. The targets are its own until
+   * it returns: afterwards they are somebody's memory.
+   *
+   * @param position bytes from the beginning of the file, a multiple of 4096.
+   * @throws on an I/O error: it becomes the `cause` of the access's `BusError`. A number that cannot be is one as well (EIO). Where
+   * this thread cannot read, it throws `WouldBlock`.
    */
   read(position: number, targets: readonly Uint8Array[]): number;
   /** Lets go of what this thread has opened. */
@@ -18,13 +22,18 @@ export interface Backing {
    * For threads in which `read` throws WouldBlock, as a page's main thread: the `length` bytes from byte `position` on, all of them and
    * no more. Only `space.populate` calls it, with nothing held. The bytes are copied. A rejection, or another number of bytes, is a
    * BusError; so is an answer that takes longer than the machine's `ioTimeout`, with ETIMEDOUT.
+   *
+   * @param position bytes from the beginning of the file.
+   * @param length bytes.
    */
   readAsync?(position: number, length: number): Promise<Uint8Array>;
 }
 
 /**
  * Makes this thread's backing of a file from the options given to `createFile`: in the thread that creates it at once, in others when
- * they first read it. Throws if the thread cannot read it.
+ * they first read it. `size` is in bytes.
+ *
+ * @throws when the thread cannot read the file. `createFile` says EIO then, with the error as its cause; an access says `BusError`.
  */
 export type BackingFactory = (options: unknown, size: number) => Backing;
 
@@ -33,6 +42,34 @@ const kinds = new Map<string, BackingFactory>();
 /**
  * Makes a kind of file known to this thread. Every thread that is to read such files registers it (importing the same module
  * does). Registering a kind again replaces it.
+ *
+ * @param kind the name that `machine.createFile` takes.
+ * @throws EINVAL for a kind that is no name, or a factory that is no function.
+ *
+ * @example
+ * ```js
+ * import assert from 'node:assert/strict';
+ * import { createMachine, MAP_PRIVATE, MiB, PROT_READ, registerBacking } from 'vmspace';
+ *
+ * // A file whose byte number n is n times `factor`.
+ * registerBacking('multiples', ({ factor }, size) => ({
+ *   read(position, targets) {
+ *     let done = 0;
+ *     for (const target of targets) {
+ *       for (let i = 0; i < target.length && position + done < size; i++) target[i] = (position + done++) * factor;
+ *     }
+ *     return done;
+ *   },
+ *   close() {},
+ * }));
+ *
+ * const machine = createMachine({ memory: 1 * MiB });
+ * const file = machine.createFile('multiples', { factor: 3 }, 100_000);
+ * const space = machine.createSpace();
+ * const start = space.mmap({ length: file.size, prot: PROT_READ, flags: MAP_PRIVATE, file });
+ * assert.equal(space.load8(start + 5), 15);
+ * machine.close();
+ * ```
  */
 export function registerBacking(kind: string, factory: BackingFactory): void {
   if (typeof kind !== 'string' || kind === '') throw new VmError('EINVAL', 'registerBacking', 'kind must be a name');

@@ -4,6 +4,7 @@
  */
 import { VmError } from './errors.ts';
 
+/** @internal Memory as a machine has it: shared, unless the machine is not. */
 export type MemoryBuffer = SharedArrayBuffer | ArrayBuffer;
 
 const TYPED_ARRAY = Object.getPrototypeOf(Uint8Array.prototype) as object;

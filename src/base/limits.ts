@@ -1,5 +1,8 @@
-/** @internal Sizes fixed by the design. Bytes at the API, pages inside. */
+/** Sizes fixed by the design. Bytes at the API, pages inside. */
+
+/** @internal */
 export const PAGE_SHIFT = 12;
+/** Bytes in a page. Mappings begin and end at multiples of it. */
 export const PAGE_SIZE = 4096;
 /** @internal */
 export const PAGE_WORDS = 1024;

@@ -24,15 +24,19 @@ import { type CpuIdentity, type LifeLocks, LifeWatcher } from './life-lock.ts';
 
 /** What `watch` needs of a Worker of node:worker_threads. */
 export interface WatchedWorker {
+  /** The host's number of the thread. */
   readonly threadId: number;
+  /** Calls `listener` when the thread has ended. */
   once(event: 'exit', listener: () => void): unknown;
 }
 
 /** What `watch` needs of a browser's Worker. */
 export interface BrowserWorker {
+  /** `watch` does not call it: a browser's Worker is known by it. */
   terminate(): unknown;
 }
 
+/** Options of `machine.reap`. */
 export interface ReapOptions {
   /** The caller knows that the thread runs no more. Default false. */
   readonly confirmed?: boolean | undefined;

@@ -30,7 +30,9 @@ export interface LifeLocks {
 
 /** A thread as the machine knows it: no two threads that ever attached have the same serial. Cloneable, and survives JSON. */
 export interface CpuIdentity {
+  /** The thread's place in the machine, 0 to 63. Another thread gets it afterwards. */
   readonly cpu: number;
+  /** Never used again. */
   readonly serial: number;
 }
 

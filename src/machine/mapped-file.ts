@@ -6,15 +6,21 @@ import { LAYOUT_VERSION } from '../sync/control.layout.ts';
 
 /** What `attachFile` takes. Survives structured cloning. */
 export interface FileHandle {
+  /** Tells it from the other handles. */
   readonly kind: 'vmspace.file';
+  /** Of the layout of the machine's memory. Both threads must have the same. */
   readonly version: number;
   /** Identifies the machine. */
   readonly machine: string;
+  /** The record of the file. Another file may get it afterwards. */
   readonly file: number;
+  /** Which of the files that ever had the record it is. */
   readonly serial: number;
+  /** Bytes, as of the opening. */
   readonly size: number;
 }
 
+/** A file that one thread has open: what `space.mmap` takes. `openFile`, `openBlob`, `createFile` and `attachFile` make it. */
 export class MappedFile {
   /** Cloneable: another thread of the same machine passes it to `machine.attachFile`. */
   readonly handle: FileHandle;
@@ -46,11 +52,17 @@ export class MappedFile {
     return this.#mapping;
   }
 
+  /** Whether this thread has closed the file, or the machine. */
   get closed(): boolean {
     return this.#closed;
   }
 
-  /** Mappings stay valid. Idempotent. */
+  /**
+   * Closes the file in this thread. Its mappings stay valid, and so do files of the same handle that are open elsewhere. A second
+   * call does nothing.
+   *
+   * @throws ETIMEDOUT when a thread that died, or hangs, holds a lock that is needed. The file is open then.
+   */
   close(): void {
     if (this.#closed) return;
     this.#closed = true; // first: a backing that is closed with it may call this again
