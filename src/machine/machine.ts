@@ -11,6 +11,7 @@ import { byteCount, checkObject, fileSize, show } from '../base/arguments.ts';
 import type { MappingRef, MmRef } from '../base/brands.ts';
 import { calledAs, Oops, VmError } from '../base/errors.ts';
 import { isMemory, isSharedMemory, type MemoryBuffer, mayShrink, memoryBytes, openMemory } from '../base/foreign.ts';
+import { INSPECT, type Inspect, inspected } from '../base/inspect.ts';
 import { MAX_CPUS, PAGE_SIZE } from '../base/limits.ts';
 import { DESIGN_NAMES, type DesignName, designById, designByName } from '../design/designs.ts';
 import { FrameViews } from '../memory/frame-views.ts';
@@ -564,6 +565,12 @@ export class Machine {
   /** @internal Tells whether `value` is one, and not only looks like one. */
   static is(value: unknown): value is Machine {
     return typeof value === 'object' && value !== null && #key in value;
+  }
+
+  /** @internal */
+  [INSPECT](depth: number, options: object, inspect: Inspect): string {
+    const { memory, design, shared, cpu, closed } = this;
+    return inspected('Machine', { memory, design, shared, cpu, closed }, depth, options, inspect);
   }
 
   /** @internal */

@@ -1,6 +1,7 @@
 /** A file as one thread has it open: what `mmap` takes. */
 import type { MappingRef } from '../base/brands.ts';
 import { VmError } from '../base/errors.ts';
+import { INSPECT, type Inspect, inspected } from '../base/inspect.ts';
 import type { Kernel } from '../space/kernel.ts';
 import { LAYOUT_VERSION } from '../sync/control.layout.ts';
 
@@ -72,6 +73,12 @@ export class MappedFile {
       this.#closed = false;
       throw error;
     }
+  }
+
+  /** @internal */
+  [INSPECT](depth: number, options: object, inspect: Inspect): string {
+    const { id, size, closed } = this;
+    return inspected('MappedFile', { id, size, closed }, depth, options, inspect);
   }
 
   /** @internal This thread has left the machine, and its files with it. */

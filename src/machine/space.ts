@@ -13,6 +13,7 @@ import { oops } from '../base/assert.ts';
 import type { MmRef, Vpn } from '../base/brands.ts';
 import { NONE } from '../base/brands.ts';
 import { VmError } from '../base/errors.ts';
+import { INSPECT, type Inspect, inspected } from '../base/inspect.ts';
 import { PAGE_SIZE, VPN_LIMIT } from '../base/limits.ts';
 import { MM_MAP_COUNT, MM_MAPPED_PAGES, MM_SEQUENCE } from '../paging/mm.layout.ts';
 import type { View } from '../paging/view.ts';
@@ -680,6 +681,14 @@ export class Space {
     } finally {
       rcu.leave(this._view);
     }
+  }
+
+  /** @internal Looks and does nothing else, so that it never throws: the thread may be in any state. */
+  [INSPECT](depth: number, options: object, inspect: Inspect): string {
+    const { words, floats } = this._k;
+    const mappedBytes = peekF64(floats, (this._mm + MM_MAPPED_PAGES) >> 1) * PAGE_SIZE;
+    const open = { mappings: peek(words, this._mm + MM_MAP_COUNT), mappedBytes, closed: false };
+    return inspected('Space', this._closed ? { closed: true } : open, depth, options, inspect);
   }
 
   /** Layout calls may sleep: they leave every section of this thread first. */
