@@ -43,7 +43,7 @@ async function lib() {
   if (!existsSync(abs('src/index.ts'))) throw new Error('src/index.ts is missing');
   const outputs = new Map();
   // The checker's transform leaves alone what begins so (check/transform/load-hooks.ts).
-  const marked = { banner: { js: '// vmspace: announces its own accesses' } };
+  const marked = { banner: { js: '// vmspace: announces its own accesses' }, ...linesOnly };
   for (const [outdir, conditions, more] of [
     ['dist', [], {}],
     ['dist/dev', ['dev'], {}],
@@ -61,7 +61,7 @@ async function cli() {
   const workers = files('cli', /\.worker\.ts$/);
   const main = existsSync(abs('cli/main.ts')) ? ['cli/main.ts'] : [];
   const entryPoints = [...main, ...workers].map((file) => asEntry(file, 'cli'));
-  const result = await bundle(outputs, { entryPoints, outdir: 'dist/cli', ...forNode });
+  const result = await bundle(outputs, { entryPoints, outdir: 'dist/cli', ...forNode, sourcemap: false });
   if (main.length > 0) {
     addShebang(outputs, 'dist/cli/main.js');
     outputs.set('dist/cli/THIRD_PARTY_LICENSES.txt', thirdPartyLicenses(Object.keys(result.metafile.inputs)));
@@ -117,6 +117,7 @@ async function check() {
     entryPoints: engine,
     outdir: 'dist/check',
     ...forNode,
+    ...linesOnly,
     external: ['./transform.js'],
   });
   const inputs = Object.keys(result.metafile.inputs).filter((file) => file.includes('node_modules'));
@@ -127,7 +128,8 @@ async function check() {
     { in: 'check/models/hazards/index.ts', out: 'hazards' },
     { in: 'check/litmus/index.ts', out: 'litmus' },
   ].filter(({ in: file }) => existsSync(abs(file)));
-  const models = await esbuild({ ...modelOptions(entries, 'dist/check'), write: false, logLevel: 'warning' });
+  const options = { ...modelOptions(entries, 'dist/check'), ...linesOnly };
+  const models = await esbuild({ ...options, write: false, logLevel: 'warning' });
   for (const file of models.outputFiles) outputs.set(posix.relative(root, file.path), file.text);
   return outputs;
 }
@@ -199,6 +201,9 @@ const forNode = {
   },
 };
 
+/** For source maps that only name lines, in the checker's reports. Nobody steps through these bundles. */
+const linesOnly = { sourcesContent: false };
+
 async function bundle(outputs, options) {
   const { build: esbuild } = await import('esbuild');
   const result = await esbuild({
@@ -241,8 +246,6 @@ function addShebang(outputs, path) {
   const text = outputs.get(path);
   if (text.startsWith('#!')) return;
   outputs.set(path, `#!/usr/bin/env node\n${text}`);
-  const map = JSON.parse(outputs.get(`${path}.map`));
-  outputs.set(`${path}.map`, JSON.stringify({ ...map, mappings: `;${map.mappings}` }));
 }
 
 /** The licence texts of all bundled packages. Throws if one may not be bundled under these simple terms. */

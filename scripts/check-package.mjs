@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
 import { build, root } from './build.mjs';
+import { checkDeclarations } from './check-declarations.mjs';
+import { checkLinks } from './check-links.mjs';
 
 const bin = (path) => join(root, 'node_modules', path);
 const run = (command, args, cwd) =>
@@ -67,6 +69,9 @@ function checkConsumer(tarball, dir) {
       `consumer: ${file} compiles (${resolutions.map((r) => r.module).join(', ')}) and runs, in development too`,
     );
   }
+  const lines = node([join('node_modules', 'vmspace', 'examples', 'quick-start.mjs')], dir);
+  if (!/^\d+ newlines in \d+ bytes/.test(lines)) throw new Error(`the packed quick start says: ${lines}`);
+  console.log('consumer: the packed quick start runs');
   run(join(dir, 'node_modules/.bin/vmspace'), ['--help'], dir);
   console.log('consumer: vmspace --help runs');
   run(join(dir, 'node_modules/.bin/vmspace'), ['check', 'munmap-fault', '--preemptions', '1'], dir);
@@ -76,10 +81,17 @@ function checkConsumer(tarball, dir) {
 const temp = mkdtempSync(join(tmpdir(), 'vmspace-package-'));
 try {
   await build(['lib', 'check', 'cli', 'types'], { ifStale: true, quiet: true });
+  checkDeclarations(root);
+  console.log('declarations: nothing internal');
   const [packed] = JSON.parse(run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', temp], root));
   console.log(
     `${packed.filename}: ${packed.files.length} files, ${packed.size} bytes packed, ${packed.unpackedSize} unpacked`,
   );
+  const { documents, links } = checkLinks(
+    root,
+    packed.files.map(({ path }) => path),
+  );
+  console.log(`links: each of the ${links} in ${documents} documents leads to something in the package`);
   const tarball = join(temp, packed.filename);
   await lintTarball(tarball);
   checkConsumer(tarball, join(temp, 'consumer'));

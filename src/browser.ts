@@ -13,7 +13,10 @@ registerBacking(BLOB_FILE, unknownBlob);
 /**
  * Opens a Blob or File for mapping. A worker that is to read it gets the Blob and the file's handle by message and calls
  * `attachBlob`. Blocking reads need FileReaderSync: on a page's main thread a fault on a page that is not in the cache throws
- * WouldBlock. Throws EINVAL, ENOMEM.
+ * WouldBlock.
+ *
+ * @throws EINVAL for what is no machine or no Blob, EBADF for a closed machine.
+ * @throws EOVERFLOW for more than 8 TiB, ENOMEM when the machine has no record left for a file.
  */
 export async function openBlob(machine: Machine, blob: Blob): Promise<MappedFile> {
   checkMachine(machine, 'openBlob');
@@ -22,7 +25,13 @@ export async function openBlob(machine: Machine, blob: Blob): Promise<MappedFile
   return calledAs('openBlob', () => machine.createFile(BLOB_FILE, {}, size, blobBacking(blob)));
 }
 
-/** Makes a Blob known to this thread as the file that another thread opened. Throws EINVAL, ESTALE. */
+/**
+ * Makes a Blob known to this thread as the file that another thread opened.
+ *
+ * @param handle the `handle` of that thread's file.
+ * @throws EINVAL for what is no machine or no Blob, for a Blob of another size, and for a handle of another machine.
+ * @throws ESTALE when the file is gone, EPROTO for a handle of another version, EBADF for a closed machine.
+ */
 export function attachBlob(machine: Machine, handle: FileHandle, blob: Blob): MappedFile {
   checkMachine(machine, 'attachBlob');
   checkBlob(blob, 'attachBlob');

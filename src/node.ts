@@ -11,11 +11,19 @@ import type { MappedFile } from './machine/mapped-file.ts';
 
 export * from './index.ts';
 
+/** Options of `openFile`. */
 export interface OpenFileOptions {
   /** `r`, the default: reading. Writing through mappings to files is not there yet. */
   readonly mode?: 'r' | undefined;
   /** Makes the file slow on purpose: one read in `every` (default 1) sleeps for `milliseconds`, in the thread that reads. */
-  readonly delay?: { readonly milliseconds: number; readonly every?: number | undefined } | undefined;
+  readonly delay?:
+    | {
+        /** How long a read sleeps: milliseconds. */
+        readonly milliseconds: number;
+        /** One read in so many sleeps. Default 1: each one. */
+        readonly every?: number | undefined;
+      }
+    | undefined;
 }
 
 registerBacking(NODE_FILE, nodeFileBacking);
@@ -24,7 +32,28 @@ registerBacking(SLOW_FILE, slowFileBacking);
 /**
  * Opens a regular file for mapping. Any thread of the machine may then map and read it, whether or not this thread lives on, and
  * none ever reads another file's bytes: docs/files.md says what a mapping shows when others write, truncate, unlink or replace the
- * file. Throws ENOENT, EACCES, EISDIR, ENODEV, EINVAL, EOVERFLOW (8 TiB at most), ENOMEM.
+ * file.
+ *
+ * @param machine the machine whose page cache takes the file's pages.
+ * @param path a path, or a `file:` URL.
+ * @throws ENOENT, EACCES when the host says so, EMFILE when it gives no more descriptors, EIO for its other errors.
+ * @throws EISDIR for a directory, ENODEV for what is no regular file.
+ * @throws EINVAL for arguments of another kind, EBADF for a closed machine.
+ * @throws EOVERFLOW for a file of more than 8 TiB, ENOTSUP for a mode other than `r`.
+ * @throws ENOMEM when the machine has no record left for a file.
+ *
+ * @example
+ * ```js
+ * import { createMachine, MAP_PRIVATE, MiB, openFile, PROT_READ } from 'vmspace/node';
+ *
+ * const machine = createMachine({ memory: 4 * MiB });
+ * const file = await openFile(machine, process.execPath); // larger than the machine's memory
+ * const space = machine.createSpace();
+ * const start = space.mmap({ length: file.size, prot: PROT_READ, flags: MAP_PRIVATE, file });
+ * file.close(); // the mapping stays
+ * console.log(space.load8(start + file.size - 1)); // reads the last page of the file, and no other
+ * machine.close();
+ * ```
  */
 export async function openFile(
   machine: Machine,
@@ -34,7 +63,11 @@ export async function openFile(
   return openFileSync(machine, path, options);
 }
 
-/** As `openFile`; opening does not block for longer than the host's open(2). */
+/**
+ * As `openFile`, and returns the file at once. It blocks no longer than the host's open(2).
+ *
+ * @throws as `openFile` rejects.
+ */
 export function openFileSync(machine: Machine, path: string | URL, options: OpenFileOptions = {}): MappedFile {
   if (!isMachine(machine)) throw new VmError('EINVAL', 'openFile', 'not a machine');
   checkObject(options, 'options', 'openFile');

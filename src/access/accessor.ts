@@ -38,6 +38,18 @@ const LITTLE = true;
 const POLL =
   'a thread that has not heard of a change may use a translation a little longer: the epoch protects what it reaches';
 
+/**
+ * What `space.run` hands to its function. It is good inside `run` only, and it is the same object each time. The methods are those of
+ * `Space`, and cost a few nanoseconds each.
+ *
+ * Addresses are bytes, at any alignment but for the atomic accesses; numbers are little-endian. Plain accesses are in no order with
+ * those of other threads, as in a SharedArrayBuffer.
+ *
+ * Each method throws a `SegmentationFault` where nothing is mapped or the protection forbids it, a `BusError` beyond the end of a
+ * file or when it cannot be read, and a `VmError` with EINVAL for an argument of another kind, outside `run`, and for an
+ * atomic access that is not aligned. ENOMEM says that no frame was to be had, ETIMEDOUT that another thread was waited for in vain,
+ * and `WouldBlock` that this thread would have had to wait and must not. Then nothing was written.
+ */
 export class Accessor {
   private readonly _words: Int32Array;
   private readonly _generation: number;
@@ -57,6 +69,7 @@ export class Accessor {
   /** For accesses that cross a page boundary. */
   private readonly _scratch = new DataView(new ArrayBuffer(8));
 
+  /** @internal A space makes it and hands it to the function of `run`. */
   constructor(words: Int32Array, rcu: Rcu, translator: Translator, views: FrameViews) {
     const { view } = translator;
     this._words = words;
@@ -75,7 +88,7 @@ export class Accessor {
     this._views = views;
   }
 
-  /** Unsigned byte. */
+  /** Reads a byte, 0 to 255. */
   load8(address: number): number {
     if (typeof address !== 'number') notANumber(address, 'address', 'load8');
     const low = address | 0;
@@ -89,6 +102,7 @@ export class Accessor {
     return this._slowRead(address, 1, 'load8').getUint8(this._at);
   }
 
+  /** Writes the low 8 bits of `value`. */
   store8(address: number, value: number): void {
     if (typeof address !== 'number') notANumber(address, 'address', 'store8');
     if (typeof value !== 'number') notANumber(value, 'value', 'store8');
@@ -104,7 +118,7 @@ export class Accessor {
     }
   }
 
-  /** Unsigned 16 bits. */
+  /** Reads 16 bits, 0 to 65,535. */
   load16(address: number): number {
     if (typeof address !== 'number') notANumber(address, 'address', 'load16');
     const low = address | 0;
@@ -122,6 +136,7 @@ export class Accessor {
     return this._slowRead(address, 2, 'load16').getUint16(this._at, LITTLE);
   }
 
+  /** Writes the low 16 bits of `value`. */
   store16(address: number, value: number): void {
     if (typeof address !== 'number') notANumber(address, 'address', 'store16');
     if (typeof value !== 'number') notANumber(value, 'value', 'store16');
@@ -140,7 +155,7 @@ export class Accessor {
     }
   }
 
-  /** Signed 32 bits. */
+  /** Reads 32 bits, signed. */
   load32(address: number): number {
     if (typeof address !== 'number') notANumber(address, 'address', 'load32');
     const low = address | 0;
@@ -158,6 +173,7 @@ export class Accessor {
     return this._slowRead(address, 4, 'load32').getInt32(this._at, LITTLE);
   }
 
+  /** Writes the low 32 bits of `value`. */
   store32(address: number, value: number): void {
     if (typeof address !== 'number') notANumber(address, 'address', 'store32');
     if (typeof value !== 'number') notANumber(value, 'value', 'store32');
@@ -176,7 +192,7 @@ export class Accessor {
     }
   }
 
-  /** Unsigned 32 bits. */
+  /** Reads 32 bits, 0 to 4,294,967,295. */
   loadU32(address: number): number {
     if (typeof address !== 'number') notANumber(address, 'address', 'loadU32');
     const low = address | 0;
@@ -194,12 +210,13 @@ export class Accessor {
     return this._slowRead(address, 4, 'loadU32').getUint32(this._at, LITTLE);
   }
 
-  /** Signed 64 bits, as two 32-bit halves: not one atomic access. */
+  /** Reads 64 bits, signed: two halves of 32, so another thread's write may come in between. */
   loadI64(address: number): bigint {
     if (typeof address !== 'number') notANumber(address, 'address', 'loadI64');
     return this._slowRead(address, 8, 'loadI64').getBigInt64(this._at, LITTLE);
   }
 
+  /** Writes the low 64 bits of `value`: two halves of 32, so another thread may see one of them alone. */
   storeI64(address: number, value: bigint): void {
     if (typeof address !== 'number') notANumber(address, 'address', 'storeI64');
     if (typeof value !== 'bigint') throw new VmError('EINVAL', 'storeI64', 'the value must be a bigint');
@@ -207,6 +224,7 @@ export class Accessor {
     this._writeScratch(address, 8, 'storeI64');
   }
 
+  /** Reads a 32-bit float. */
   loadF32(address: number): number {
     if (typeof address !== 'number') notANumber(address, 'address', 'loadF32');
     const low = address | 0;
@@ -224,6 +242,7 @@ export class Accessor {
     return this._slowRead(address, 4, 'loadF32').getFloat32(this._at, LITTLE);
   }
 
+  /** Writes `value`, rounded to a 32-bit float. */
   storeF32(address: number, value: number): void {
     if (typeof address !== 'number') notANumber(address, 'address', 'storeF32');
     if (typeof value !== 'number') notANumber(value, 'value', 'storeF32');
@@ -243,6 +262,7 @@ export class Accessor {
     }
   }
 
+  /** Reads a 64-bit float. */
   loadF64(address: number): number {
     if (typeof address !== 'number') notANumber(address, 'address', 'loadF64');
     const low = address | 0;
@@ -260,6 +280,7 @@ export class Accessor {
     return this._slowRead(address, 8, 'loadF64').getFloat64(this._at, LITTLE);
   }
 
+  /** Writes a 64-bit float. */
   storeF64(address: number, value: number): void {
     if (typeof address !== 'number') notANumber(address, 'address', 'storeF64');
     if (typeof value !== 'number') notANumber(value, 'value', 'storeF64');
@@ -282,29 +303,31 @@ export class Accessor {
   /* Sequentially consistent accesses to aligned 32-bit words. They poll with Atomics: a Dekker pattern over virtual addresses
    * must not see an old translation [C6]. */
 
+  /** Reads an aligned signed 32-bit word, in one order with all other atomic accesses. */
   atomicLoad32(address: number): number {
     const at = this._word(address, false, 'atomicLoad32');
     return load(this._views.i32, at);
   }
+  /** Writes an aligned 32-bit word, in one order with all other atomic accesses. */
   atomicStore32(address: number, value: number): void {
     if (typeof value !== 'number') notANumber(value, 'value', 'atomicStore32');
     const at = this._word(address, true, 'atomicStore32');
     store(this._views.i32, at, value);
   }
-  /** Compare and swap; returns the value found. */
+  /** Writes `value` to an aligned 32-bit word if it holds `expected`. Returns what it held. */
   cas32(address: number, expected: number, value: number): number {
     if (typeof expected !== 'number') notANumber(expected, 'expected value', 'cas32');
     if (typeof value !== 'number') notANumber(value, 'value', 'cas32');
     const at = this._word(address, true, 'cas32');
     return cas(this._views.i32, at, expected | 0, value);
   }
-  /** Returns the value before. */
+  /** Adds `delta` to an aligned signed 32-bit word, and wraps around. Returns what it held before. */
   add32(address: number, delta: number): number {
     if (typeof delta !== 'number') notANumber(delta, 'value', 'add32');
     const at = this._word(address, true, 'add32');
     return add(this._views.i32, at, delta);
   }
-  /** Returns the value before. */
+  /** Writes `value` to an aligned 32-bit word. Returns what it held before. */
   exchange32(address: number, value: number): number {
     if (typeof value !== 'number') notANumber(value, 'value', 'exchange32');
     const at = this._word(address, true, 'exchange32');

@@ -26,6 +26,9 @@ export interface Backing {
    * bytes of shared memory; they need not lie beside each other. The answer is less than asked only at the end of the file; what the file
    * has and the answer lacks is EIO, and so is an answer that is no such number. A byte that is counted and was not written reads zero;
    * what is written behind the end is nobody's. When it has returned, the targets are other owners' memory.
+   *
+   * @param position bytes from the beginning of the file, a multiple of 4096.
+   * @throws on an I/O error: it becomes the `cause` of the access's `BusError`. Where this thread cannot read, it throws `WouldBlock`.
    */
   read(position: number, targets: readonly Uint8Array[]): number;
   /**
@@ -38,6 +41,9 @@ export interface Backing {
    * more; `length` never reaches beyond the end. Only `space.populate` calls it, with nothing held. The library copies the bytes when the
    * promise is kept, so calls that overlap must not share an array. A rejection, or another number of bytes, is a BusError; so is an
    * answer that takes longer than the machine's `ioTimeout`, with ETIMEDOUT.
+   *
+   * @param position bytes from the beginning of the file.
+   * @param length bytes.
    */
   readAsync?(position: number, length: number): Promise<Uint8Array>;
 }
@@ -46,6 +52,8 @@ export interface Backing {
  * Makes this thread's backing of a file of `size` bytes from the options given to `createFile`: in the thread that creates it at once, in
  * others when they first read it. Throws if the thread cannot read the file: then `createFile` fails, or the access that needed it is
  * a BusError. What holds for a backing's functions holds for it.
+ *
+ * @throws when the thread cannot read the file. `createFile` says EIO then, with the error as its cause; an access says `BusError`.
  */
 export type BackingFactory = (options: unknown, size: number) => Backing;
 
@@ -54,6 +62,34 @@ const kinds = new Map<string, BackingFactory>();
 /**
  * Makes a kind of file known to this thread. Every thread that is to read such files registers it (importing the same module
  * does). Registering a kind again replaces it.
+ *
+ * @param kind the name that `machine.createFile` takes.
+ * @throws EINVAL for a kind that is no name, or a factory that is no function.
+ *
+ * @example
+ * ```js
+ * import assert from 'node:assert/strict';
+ * import { createMachine, MAP_PRIVATE, MiB, PROT_READ, registerBacking } from 'vmspace';
+ *
+ * // A file whose byte number n is n times `factor`.
+ * registerBacking('multiples', ({ factor }, size) => ({
+ *   read(position, targets) {
+ *     let done = 0;
+ *     for (const target of targets) {
+ *       for (let i = 0; i < target.length && position + done < size; i++) target[i] = (position + done++) * factor;
+ *     }
+ *     return done;
+ *   },
+ *   close() {},
+ * }));
+ *
+ * const machine = createMachine({ memory: 1 * MiB });
+ * const file = machine.createFile('multiples', { factor: 3 }, 100_000);
+ * const space = machine.createSpace();
+ * const start = space.mmap({ length: file.size, prot: PROT_READ, flags: MAP_PRIVATE, file });
+ * assert.equal(space.load8(start + 5), 15);
+ * machine.close();
+ * ```
  */
 export function registerBacking(kind: string, factory: BackingFactory): void {
   if (typeof kind !== 'string' || kind === '') throw new VmError('EINVAL', 'registerBacking', 'kind must be a name');
@@ -64,6 +100,8 @@ export function registerBacking(kind: string, factory: BackingFactory): void {
 /**
  * `callback` runs the factory, which is a user's. Throws what it throws; ENODEV for a kind that this thread does not know, EINVAL for
  * what is no backing.
+ *
+ * @internal
  */
 export function makeBacking(
   kind: string,
@@ -88,7 +126,7 @@ export function makeBacking(
   throw new VmError('EINVAL', syscall, `the factory of '${kind}' gave no object with the functions read and close`);
 }
 
-/** May run the caller's code. */
+/** @internal May run the caller's code. */
 export function checkBacking(value: unknown, syscall: string): void {
   if (!isBacking(value)) throw new VmError('EINVAL', syscall, 'a backing needs the functions read and close');
 }
@@ -101,12 +139,13 @@ function isBacking(value: unknown): value is Backing {
 
 const exact = new WeakSet<Backing>();
 
-/** Internal: `backing` writes each byte that it says it has read. The library puts zeroes into the targets of all others first. */
+/** @internal `backing` writes each byte that it says it has read. The library puts zeroes into the targets of all others first. */
 export function markExact<B extends Backing>(backing: B): B {
   exact.add(backing);
   return backing;
 }
 
+/** @internal */
 export function isExact(backing: Backing): boolean {
   return exact.has(backing);
 }

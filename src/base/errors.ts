@@ -2,6 +2,8 @@
  * Errors of the public surface. What a caller can cause is a `VmError` and changes nothing; a broken internal rule is an
  * `Oops`. Codes are those of errno(3).
  */
+
+/** The codes of `VmError`: names of errno(3). */
 export type ErrnoCode =
   | 'EACCES'
   | 'EAGAIN'
@@ -32,14 +34,24 @@ export type ErrnoCode =
  * that ends in the middle has changed something: `done` says how much.
  */
 export class VmError extends Error {
+  /** What kind of error it is: the name of an errno. */
   readonly code: ErrnoCode;
+  /** The public method or function that failed. */
   readonly syscall: string;
+  /** The byte address concerned. Undefined when there is none. */
   readonly address: number | undefined;
   /** Of `read`, `write`, `copy`, `fill` and `populate`: the bytes done before it. Undefined for calls that do all or nothing. */
   readonly done: number | undefined;
   /** What went wrong: the message without code, call and address. */
   readonly detail: string;
 
+  /**
+   * @param code the errno.
+   * @param syscall the public method that fails.
+   * @param detail what went wrong.
+   * @param address the byte address concerned.
+   * @param done the bytes done before it.
+   */
   constructor(code: ErrnoCode, syscall: string, detail: string, address?: number, done?: number) {
     const at = address === undefined ? '' : ` 0x${address.toString(16)}`;
     const after = done === undefined || done === 0 ? '' : ` after ${done} bytes`;
@@ -55,8 +67,10 @@ export class VmError extends Error {
 
 /** SIGSEGV. `reason` is the `si_code`: `SEGV_MAPERR` (nothing mapped there) or `SEGV_ACCERR` (the protection forbids it). */
 export class SegmentationFault extends VmError {
+  /** The `si_code`: `SEGV_MAPERR` or `SEGV_ACCERR`. */
   readonly reason: 'SEGV_MAPERR' | 'SEGV_ACCERR';
 
+  /** The library makes it. `access` is the method, `address` and `done` are in bytes. */
   constructor(reason: 'SEGV_MAPERR' | 'SEGV_ACCERR', access: string, address: number, done?: number) {
     const why = reason === 'SEGV_MAPERR' ? 'address not mapped' : 'protection forbids the access';
     super('EFAULT', access, `segmentation fault (${reason}), ${why}`, address, done);
@@ -69,8 +83,10 @@ const BUS_ERROR = 'bus error (BUS_ADRERR), ';
 
 /** SIGBUS. `BUS_ADRERR`: beyond the end of the file, or the page could not be read (`cause` has the I/O error). */
 export class BusError extends VmError {
+  /** The `si_code`: always `BUS_ADRERR`. */
   readonly reason: 'BUS_ADRERR';
 
+  /** The library makes it. `access` is the method, `address` and `done` are in bytes. */
   constructor(access: string, address: number, detail: string, cause?: unknown, done?: number) {
     super('EFAULT', access, BUS_ERROR + detail, address, done);
     this.name = 'BusError';
@@ -87,6 +103,7 @@ export class WouldBlock extends VmError {
   /** What the call would have waited for. */
   readonly what: string;
 
+  /** A backing throws it where it cannot read: `syscall` is `'read'`, `what` says what it would wait for. Bytes otherwise. */
   constructor(syscall: string, what: string, address?: number, done?: number) {
     super('EWOULDBLOCK', syscall, `this thread must not block, and the call would wait for ${what}`, address, done);
     this.name = 'WouldBlock';
@@ -97,6 +114,8 @@ export class WouldBlock extends VmError {
 /**
  * An error of an access as the caller of `syscall` is to see it: with the name of that call, the address it had come to, and the
  * bytes done before. What the inside has thrown is the cause. Anything but a VmError stays what it is.
+ *
+ * @internal
  */
 export function seenFrom(error: unknown, syscall: string, address: number, done?: number): unknown {
   if (!(error instanceof VmError)) return error;
@@ -104,13 +123,13 @@ export function seenFrom(error: unknown, syscall: string, address: number, done?
   return retold(error, syscall, error.address ?? address, done);
 }
 
-/** An error of any call as the caller of `syscall` is to see it. What it does not know (a lock, an allocation) it does not name. */
+/** @internal An error of any call as the caller of `syscall` is to see it. What it does not know (a lock, an allocation) it does not name. */
 export function inNameOf(error: unknown, syscall: string): unknown {
   if (!(error instanceof VmError) || error.syscall === syscall) return error;
   return retold(error, syscall, error.address, error.done);
 }
 
-/** Runs a part of the public call `syscall` that is a call itself. */
+/** @internal Runs a part of the public call `syscall` that is a call itself. */
 export function calledAs<T>(syscall: string, call: () => T): T {
   try {
     return call();
@@ -137,8 +156,10 @@ function retold(error: VmError, syscall: string, at: number | undefined, done: n
  * caller's, a backing that touches mapped memory or changes a layout (rule H1), does not: the machine works on.
  */
 export class Oops extends Error {
+  /** The number or name of the rule, as docs/invariants.md has it. */
   readonly rule: string;
 
+  /** The library makes it. */
   constructor(rule: string, detail: string) {
     super(`Oops: ${rule}: ${detail}`);
     this.name = 'Oops';

@@ -4,6 +4,7 @@
  */
 import { VmError } from './errors.ts';
 
+/** @internal Memory as a machine has it: shared, unless the machine is not. */
 export type MemoryBuffer = SharedArrayBuffer | ArrayBuffer;
 
 const TYPED_ARRAY = Object.getPrototypeOf(Uint8Array.prototype) as object;
@@ -25,6 +26,8 @@ const bufferOfWasm =
 /**
  * The caller's bytes as an array of our own over the same buffer, of the length that they have now. Throws EINVAL for what is no
  * Uint8Array, is detached, or lies beyond the end of a buffer that has shrunk.
+ *
+ * @internal
  */
 export function plainBytes(value: unknown, syscall: string): Uint8Array {
   if (nameOf(value) !== 'Uint8Array') throw new VmError('EINVAL', syscall, 'the buffer must be a Uint8Array');
@@ -42,15 +45,17 @@ function checkUsable(array: unknown, syscall: string): void {
   }
 }
 
+/** @internal */
 export function isMemory(value: unknown): value is MemoryBuffer {
   return isSharedMemory(value) || attempt(bytesOfBuffer, value) !== undefined;
 }
 
+/** @internal */
 export function isSharedMemory(value: unknown): value is SharedArrayBuffer {
   return bytesOfShared !== undefined && attempt(bytesOfShared, value) !== undefined;
 }
 
-/** What frames may lie in, and where its buffer is now, if that may change: a WebAssembly.Memory moves when it grows. */
+/** @internal What frames may lie in, and where its buffer is now, if that may change: a WebAssembly.Memory moves when it grows. */
 export function openMemory(memory: unknown): { buffer: unknown; current: () => MemoryBuffer } {
   const grows = bufferOfWasm !== undefined && attempt(bufferOfWasm, memory) !== undefined;
   if (grows) return { buffer: bufferOfWasm(memory), current: () => bufferOfWasm(memory) };
@@ -58,12 +63,12 @@ export function openMemory(memory: unknown): { buffer: unknown; current: () => M
   return { buffer, current: () => buffer as MemoryBuffer };
 }
 
-/** Whether it could lose bytes while we look at it. */
+/** @internal Whether it could lose bytes while we look at it. */
 export function mayShrink(buffer: MemoryBuffer): boolean {
   return !isSharedMemory(buffer) && isResizable?.(buffer) === true;
 }
 
-/** 0 for a detached one. */
+/** @internal 0 for a detached one. */
 export function memoryBytes(buffer: MemoryBuffer): number {
   return attempt(bytesOfBuffer, buffer) ?? (bytesOfShared as (of: unknown) => number)(buffer);
 }

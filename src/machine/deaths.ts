@@ -24,21 +24,25 @@ import { type CpuIdentity, type LifeLocks, LifeWatcher } from './life-lock.ts';
 
 /** What `watch` needs of a Worker of node:worker_threads. */
 export interface WatchedWorker {
+  /** The host's number of the thread. */
   readonly threadId: number;
+  /** Calls `listener` when the thread has ended. */
   once(event: 'exit', listener: () => void): unknown;
 }
 
 /** What `watch` needs of a browser's Worker. */
 export interface BrowserWorker {
+  /** `watch` does not call it: a browser's Worker is known by it. */
   terminate(): unknown;
 }
 
+/** Options of `machine.reap`. */
 export interface ReapOptions {
   /** The caller knows that the thread runs no more. Default false. */
   readonly confirmed?: boolean | undefined;
 }
 
-/** What this needs of its machine. */
+/** @internal What this needs of its machine. */
 export interface Mortuary {
   readonly kernel: Kernel;
   readonly closed: boolean;
@@ -60,6 +64,7 @@ const SPIN_MS = 20;
 /** The state's low byte; the rest says who reaps. */
 const STATE_MASK = 0xff;
 
+/** @internal */
 export class Deaths {
   readonly #machine: Mortuary;
   /** Identifies the machine. */

@@ -5,31 +5,44 @@
 import { peek } from '#atomics';
 import { checkObject, show } from '../base/arguments.ts';
 import { calledAs, VmError } from '../base/errors.ts';
-import { isMemory, type MemoryBuffer, memoryBytes } from '../base/foreign.ts';
+import { isMemory, memoryBytes } from '../base/foreign.ts';
 import { PAGE_SIZE } from '../base/limits.ts';
 import { H_FRAMES, H_ID_HIGH, H_ID_LOW, LAYOUT_VERSION } from '../sync/control.layout.ts';
 import { checkControl } from './boot.ts';
 
 /** What `attachMachine` takes. Survives structured cloning. */
 export interface MachineHandle {
+  /** Tells it from the other handles. */
   readonly kind: 'vmspace.machine';
+  /** Of the layout of the machine's memory. Both threads must have the same. */
   readonly version: number;
-  readonly control: MemoryBuffer;
-  readonly frames: MemoryBuffer;
+  /** The machine's own records. Do not write to it. */
+  readonly control: SharedArrayBuffer | ArrayBuffer;
+  /** The frames. */
+  readonly frames: SharedArrayBuffer | ArrayBuffer;
+  /** Bytes of frames. */
   readonly frameBytes: number;
 }
 
 /** What `attachSpace` takes. Survives structured cloning. */
 export interface SpaceHandle {
+  /** Tells it from the other handles. */
   readonly kind: 'vmspace.space';
+  /** Of the layout of the machine's memory. Both threads must have the same. */
   readonly version: number;
+  /** The machine's own records. Do not write to it. */
   readonly control: SharedArrayBuffer | ArrayBuffer;
+  /** The frames. */
   readonly frames: SharedArrayBuffer | ArrayBuffer;
+  /** Bytes of frames. */
   readonly frameBytes: number;
+  /** The record of the space. Another space may get it afterwards. */
   readonly space: number;
+  /** Which of the spaces that ever had the record it is. */
   readonly serial: number;
 }
 
+/** @internal */
 export function readMachineHandle(from: MachineHandle): MachineHandle {
   checkObject(from, 'the handle', 'attachMachine');
   const { kind, version, control, frames, frameBytes } = from;
@@ -39,6 +52,7 @@ export function readMachineHandle(from: MachineHandle): MachineHandle {
   return handle;
 }
 
+/** @internal */
 export function readSpaceHandle(from: SpaceHandle): SpaceHandle {
   checkObject(from, 'the handle', 'attachSpace');
   const { kind, version, control, frames, frameBytes, space, serial } = from;
@@ -48,6 +62,7 @@ export function readSpaceHandle(from: SpaceHandle): SpaceHandle {
   return handle;
 }
 
+/** @internal */
 export function checkKind(kind: unknown, version: unknown, expected: string, syscall: string): void {
   if (kind !== expected) throw new VmError('EINVAL', syscall, `not a ${expected} handle`);
   if (version === LAYOUT_VERSION) return;
@@ -70,7 +85,7 @@ function checkFrames({ control, frames, frameBytes }: MachineHandle | SpaceHandl
   throw new VmError('EPROTO', syscall, 'the handle does not hold the frames of its machine');
 }
 
-/** Identifies the machine. */
+/** @internal Identifies the machine. */
 export function machineKey(words: Int32Array): string {
   return `${peek(words, H_ID_LOW)}:${peek(words, H_ID_HIGH)}`;
 }

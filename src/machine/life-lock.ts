@@ -22,7 +22,7 @@ import {
 } from '../sync/control.layout.ts';
 import type { Cpu } from '../sync/cpu.ts';
 
-/** What is used of the host's `navigator.locks`. `signal` is an AbortSignal: not every consumer's compiler knows it. */
+/** @internal What is used of the host's `navigator.locks`. `signal` is an AbortSignal: not every consumer's compiler knows it. */
 export interface LifeLocks {
   request(name: string, options: { signal?: unknown }, given: () => unknown): Promise<unknown>;
   query(): Promise<{ readonly held?: readonly { readonly name?: string }[] }>;
@@ -30,30 +30,33 @@ export interface LifeLocks {
 
 /** A thread as the machine knows it: no two threads that ever attached have the same serial. Cloneable, and survives JSON. */
 export interface CpuIdentity {
+  /** The thread's place in the machine, 0 to 63. Another thread gets it afterwards. */
   readonly cpu: number;
+  /** Never used again. */
   readonly serial: number;
 }
 
 /** Milliseconds between two looks for threads that have attached. An end is noticed at once. */
 const LOOK_MS = 100;
 
-/** Node and its like: a Worker's `exit` says more than a lock. */
+/** @internal Node and its like: a Worker's `exit` says more than a lock. */
 export function tellsOfExit(): boolean {
   const host = globalThis as { process?: { getBuiltinModule?: unknown } };
   return host.process?.getBuiltinModule !== undefined;
 }
 
-/** Undefined where the host has none, or a better way. */
+/** @internal Undefined where the host has none, or a better way. */
 export function lifeLocks(): LifeLocks | undefined {
   const host = globalThis as { navigator?: { locks?: LifeLocks } };
   return tellsOfExit() ? undefined : host.navigator?.locks;
 }
 
+/** @internal */
 export function lifeLockName(machine: string, serial: number): string {
   return `vmspace ${machine} ${serial}`;
 }
 
-/** This thread's life lock. */
+/** @internal This thread's life lock. */
 export interface LifeLock {
   /** Whether the host has given it, once that is decided. */
   readonly held: Promise<boolean>;
@@ -61,7 +64,7 @@ export interface LifeLock {
   giveBack(): void;
 }
 
-/** Asks for this thread's life lock. Never waits, never throws. */
+/** @internal Asks for this thread's life lock. Never waits, never throws. */
 export function takeLifeLock(cpu: Cpu, machine: string, locks: LifeLocks): LifeLock {
   const word = cpu.base + C_LIFE;
   let left = false;
@@ -94,7 +97,7 @@ export function takeLifeLock(cpu: Cpu, machine: string, locks: LifeLocks): LifeL
   return { held, giveBack };
 }
 
-/** Tells of each thread of the machine whose life lock was held and is released while its slot is still its own. */
+/** @internal Tells of each thread of the machine whose life lock was held and is released while its slot is still its own. */
 export class LifeWatcher {
   readonly #words: Int32Array;
   readonly #machine: string;

@@ -11,6 +11,7 @@ import { byteCount, checkObject, fileSize, show } from '../base/arguments.ts';
 import type { MappingRef, MmRef } from '../base/brands.ts';
 import { calledAs, Oops, VmError } from '../base/errors.ts';
 import { isMemory, isSharedMemory, type MemoryBuffer, mayShrink, memoryBytes, openMemory } from '../base/foreign.ts';
+import { INSPECT, type Inspect, inspected } from '../base/inspect.ts';
 import { MAX_CPUS, PAGE_SIZE } from '../base/limits.ts';
 import { DESIGN_NAMES, type DesignName, designById, designByName } from '../design/designs.ts';
 import { FrameViews } from '../memory/frame-views.ts';
@@ -53,9 +54,11 @@ export type { MachineHandle } from './handles.ts';
 
 /** A WebAssembly.Memory, without its type: not every consumer's compiler knows it. */
 export interface FrameMemory {
-  readonly buffer: MemoryBuffer;
+  /** The memory's buffer as it is now. */
+  readonly buffer: SharedArrayBuffer | ArrayBuffer;
 }
 
+/** Options of `createMachine`. */
 export interface MachineOptions {
   /**
    * Frames: a number of bytes (256 KiB to 4 GiB, rounded down to pages), or a WebAssembly.Memory whose bytes become the frames, so
@@ -73,12 +76,18 @@ export interface MachineOptions {
   readonly ioTimeout?: number | undefined;
 }
 
+/** Options of `machine.createSpace`. */
 export interface SpaceOptions {
-  /** Most bytes that may be mapped (RLIMIT_AS). Default: none. */
+  /** Most bytes that may be mapped at a time (RLIMIT_AS), a page at least. Default: no limit. */
   readonly limit?: number | undefined;
 }
 
+/** What `machine.counters` returns. */
 export interface MachineCounters extends Counters {
+  /**
+   * How long threads waited for locks: numbers of waits in powers of two of microseconds. Place k counts waits of 2^k to 2^(k+1)
+   * microseconds, the first one everything below 2, the last one everything above.
+   */
   readonly histograms: Record<HistogramName, number[]>;
 }
 
@@ -105,18 +114,27 @@ function threadNumber(): number {
   return threads?.threadId ?? 0;
 }
 
+/**
+ * A machine as one thread has it: memory, a page cache, and the spaces and files in it. `createMachine` makes it, `attachMachine`
+ * gives it to another thread. A thread has one object per machine.
+ *
+ * After `close` its methods throw EBADF, but for those that only look (`counters`, `census`, `cpus`). When a rule of the library was
+ * broken in this thread, every later call throws the `Oops` that says which.
+ */
 export class Machine {
-  /** Cloneable. */
+  /** What another thread attaches with. Cloneable: post it to a Worker and call `attachMachine` there. */
   readonly handle: MachineHandle;
   /** Bytes of frames. */
   readonly memory: number;
+  /** The fault protocol, as given to `createMachine`. */
   readonly design: DesignName;
+  /** Whether other threads can attach. */
   readonly shared: boolean;
-  /** Internal. */
+  /** @internal */
   readonly kernel: Kernel;
-  /** Internal. */
+  /** @internal */
   readonly views: FrameViews;
-  /** Internal: `attachSpace` has attached this thread, and nobody has asked for the machine: it is left with the last space. */
+  /** @internal `attachSpace` has attached this thread, and nobody has asked for the machine: it is left with the last space. */
   forSpacesOnly = false;
   readonly #key: string;
   readonly #spaces = new Map<number, OpenSpace>();
@@ -130,7 +148,7 @@ export class Machine {
   /** ... and has come to its end. */
   #left = false;
 
-  /** Internal: use `createMachine` or `attachMachine`. */
+  /** @internal Use `createMachine` or `attachMachine`. */
   constructor(handle: MachineHandle, key: string) {
     const words = new Int32Array(handle.control);
     const floats = new Float64Array(handle.control, 0, words.length >> 1);
@@ -165,7 +183,7 @@ export class Machine {
     }
   }
 
-  /** Number of this thread's cpu. */
+  /** This thread's place in the machine: 0 to 63. Another thread gets it after `close`. */
   get cpu(): number {
     return this.kernel.cpu.id;
   }
@@ -176,13 +194,19 @@ export class Machine {
     return { cpu: id, serial };
   }
 
+  /** Whether this thread has closed the machine. */
   get closed(): boolean {
     return this.#closed;
   }
 
   /* Spaces. */
 
-  /** A new, empty address space, open in this thread. Throws EAGAIN (64 spaces at most), ENOMEM. */
+  /**
+   * Makes an empty address space, and opens it in this thread.
+   *
+   * @throws EINVAL for a limit that is no number of bytes, or less than a page.
+   * @throws EAGAIN when the machine has 64 spaces, ENOMEM when it has no record left.
+   */
   createSpace(options: SpaceOptions = {}): Space {
     checkObject(options, 'options', 'createSpace');
     const { limit } = options;
@@ -195,8 +219,10 @@ export class Machine {
   }
 
   /**
-   * Opens a space by its handle, another thread's or this one's: a `Space` of its own each time, each to be closed. Throws ESTALE
-   * when the space is gone, EINVAL for another machine's.
+   * Opens a space by its handle, another thread's or this one's: a `Space` of its own each time, each to be closed.
+   *
+   * @throws ESTALE when the space is gone.
+   * @throws EINVAL for what is no handle of a space of this machine, EPROTO for a handle of another version.
    */
   attachSpace(handle: SpaceHandle): Space {
     const { control, space, serial } = readSpaceHandle(handle);
@@ -235,7 +261,7 @@ export class Machine {
     return space;
   }
 
-  /** Internal: the last of this thread's handles on the space was closed. */
+  /** @internal The last of this thread's handles on the space was closed. */
   spaceClosed(open: OpenSpace): void {
     const { mm } = open;
     const { rcu, cpu, files } = this.kernel;
@@ -256,7 +282,7 @@ export class Machine {
     this.leaveIfUnused();
   }
 
-  /** Internal. A thread in a section or in a callback of ours has a space open. */
+  /** @internal A thread in a section or in a callback of ours has a space open. */
   leaveIfUnused(): void {
     if (this.forSpacesOnly && this.#spaces.size === 0) this.close();
   }
@@ -265,9 +291,16 @@ export class Machine {
 
   /**
    * Makes a file of a registered kind known to the machine. Every thread makes its own backing from `options`, this one at once: what
-   * JSON does not give back as it was is EINVAL (properties that are undefined may vanish). `size` is in bytes and does not change.
-   * Throws EINVAL, EOVERFLOW (8 TiB at most), ENODEV (a kind that this thread has not registered), ENOMEM; EIO with what the factory
-   * has thrown as its cause.
+   * JSON does not give back as it was is EINVAL (properties that are undefined may vanish).
+   *
+   * @param kind a name given to `registerBacking`.
+   * @param options plain JSON, which the factory gets in every thread.
+   * @param size bytes. It does not change.
+   * @param own the backing of this thread, where it is there already. Then no factory is called here.
+   * @throws EINVAL for arguments of another kind, EOVERFLOW for more than 8 TiB.
+   * @throws ENODEV for a kind that this thread has not registered.
+   * @throws EIO when the factory throws: `cause` has its error.
+   * @throws ENOMEM when the machine has no record left.
    */
   createFile(kind: string, options: unknown, size: number, own?: Backing): MappedFile {
     this.checkOpen('createFile');
@@ -281,7 +314,14 @@ export class Machine {
     return this.#opened(publicCall(this.kernel, 'createFile', () => rcu.outside(() => files.create(text, size, own))));
   }
 
-  /** Opens another thread's file. Throws ESTALE when it is gone, EINVAL for another machine's, EPROTO. */
+  /**
+   * Opens another thread's file.
+   *
+   * @param handle the `handle` of that thread's file.
+   * @param own the backing of this thread, where it is there already. Then no factory is called here.
+   * @throws ESTALE when the file is gone.
+   * @throws EINVAL for what is no handle of a file of this machine, EPROTO for a handle of another version.
+   */
   attachFile(handle: FileHandle, own?: Backing): MappedFile {
     checkObject(handle, 'the handle', 'attachFile');
     const { kind, version, machine, file, serial } = handle;
@@ -324,18 +364,23 @@ export class Machine {
 
   /**
    * Tells the machine that a thread is gone: its locks are released, what it was doing is finished or undone, its spaces and files are
-   * closed. False if there is no such thread any more. `who` is the thread's `machine.identity`; a cpu's number alone names whoever has
-   * it now. For a thread whose end this thread has seen itself (`watch`), or with `confirmed: true` for one of which the caller knows
-   * that it runs no more: else EPERM. Throws EBUSY for one that lives: a watched one that has not ended, one that still enters sections;
-   * EINVAL for this thread. A thread that is asleep, or that computes without touching the machine, cannot be told from a dead one:
-   * do not confirm what you do not know. In a browser a busy worker runs on for seconds after `terminate()`.
+   * closed. It takes a thread whose end this thread has seen itself (`watch`), or with `confirmed: true` one of which the caller knows
+   * that it runs no more. A thread that is asleep, or that computes without touching the machine, cannot be told from a dead one: do
+   * not confirm what you do not know. In a browser a busy worker runs on for seconds after `terminate()`.
+   *
+   * @param who the thread's `machine.identity`. A cpu's number alone names whoever has it now.
+   * @returns false when there is no such thread any more.
+   * @throws EPERM when nothing tells that the thread is gone.
+   * @throws EBUSY for one that lives: a watched one that has not ended, or one that still enters sections.
+   * @throws EINVAL for this thread, and for what is no cpu.
+   * @throws ETIMEDOUT when the reaping itself meets a lock of another dead thread: reap that one first.
    */
   reap(who: number | CpuIdentity, options: ReapOptions = {}): boolean {
     this.checkOpen('reap');
     return this.#deaths.reap(who, options);
   }
 
-  /** Internal: `reap` without a doubt, for those who know that the thread of cpu `id` is gone. */
+  /** @internal `reap` without a doubt, for those who know that the thread of cpu `id` is gone. */
   reapNow(id: number, serial?: number, patience?: number): boolean {
     return this.#reaping(() => (reapCpu(this.kernel, id, { serial, patience }) ? 1 : 0)) > 0;
   }
@@ -344,7 +389,33 @@ export class Machine {
    * Reaps the worker's cpus when it is gone, however it ends: call it right after `new Worker`. What the worker closed itself is
    * not touched. In Node its `exit` tells: when `await worker.terminate()` goes on, it has been reaped. In a browser the Web Lock
    * does that every attached thread holds: soon after the worker's last step, for all workers of this machine; not for one that ends
-   * before the browser has given it the lock (see `watchable`). Throws EINVAL for what is no running Worker.
+   * before the browser has given it the lock (see `watchable`).
+   *
+   * @throws EINVAL for what is no running Worker, and for this thread itself.
+   *
+   * @example
+   * ```js
+   * import assert from 'node:assert/strict';
+   * import { once } from 'node:events';
+   * import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+   * import { attachSpace, createMachine, MiB } from 'vmspace';
+   *
+   * if (isMainThread) {
+   *   const machine = createMachine({ memory: 1 * MiB });
+   *   const space = machine.createSpace();
+   *   const worker = new Worker(new URL(import.meta.url), { workerData: space.handle });
+   *   machine.watch(worker);
+   *   await once(worker, 'message');
+   *   assert.equal(machine.cpus().length, 2);
+   *   await worker.terminate(); // it had no time to close anything
+   *   assert.equal(machine.cpus().length, 1);
+   *   machine.close();
+   * } else {
+   *   attachSpace(workerData);
+   *   parentPort.postMessage('attached');
+   *   setInterval(() => {}, 1000);
+   * }
+   * ```
    */
   watch(worker: WatchedWorker | BrowserWorker): void {
     this.checkOpen('watch');
@@ -353,15 +424,17 @@ export class Machine {
 
   /**
    * Resolves to true once others can tell when this thread ends. At once in Node. In a browser a thread that is going to work for long
-   * without letting its event loop turn awaits it first: until then the browser has not given it its Web Lock. False where there are
-   * none, or the machine was closed.
+   * without letting its event loop turn awaits it first: until then the browser has not given it its Web Lock. Resolves to false
+   * where there are none, or when the machine is closed meanwhile.
+   *
+   * @throws EBADF (as a rejection) when this thread has closed the machine.
    */
   async watchable(): Promise<boolean> {
     this.checkOpen('watchable');
     return this.#life === undefined ? this.shared && tellsOfExit() : this.#life.held;
   }
 
-  /** Internal: reaps every cpu of the host's thread `thread`; the number reaped. */
+  /** @internal Reaps every cpu of the host's thread `thread`; the number reaped. */
   reapThread(thread: number, patience?: number): number {
     if (this.#closed || this.kernel.cpu.poisoned) {
       noteDeath(this.kernel, thread); // this thread can do no more: the next one who comes by may
@@ -385,7 +458,7 @@ export class Machine {
 
   /* Looking at it. */
 
-  /** Sums over all cpus since the machine was made; readable at any time. */
+  /** The counters, summed over all threads since the machine was made. While others work it may be a few events behind. */
   counters(): MachineCounters {
     const { words, floats } = this.kernel;
     const cpus = load(words, CPUS_USED);
@@ -393,7 +466,12 @@ export class Machine {
     return { ...sumCounters(cpus, read), histograms: sumHistograms(cpus, read) };
   }
 
-  /** The counters of one cpu. Throws EINVAL for what is none. */
+  /**
+   * The counters of one place: of all threads that ever had it.
+   *
+   * @param id 0 to 63, as `machine.cpu`.
+   * @throws EINVAL for what is no cpu.
+   */
   cpuCounters(id: number): Counters {
     if (!Number.isInteger(id) || id < 0 || id >= MAX_CPUS) {
       throw new VmError('EINVAL', 'cpuCounters', `${show(id)} is not a cpu`);
@@ -402,18 +480,28 @@ export class Machine {
     return sumCounters(1, (_cpu, index) => readCounter(words, floats, id, index));
   }
 
-  /** What every pool holds. Exact only while no other thread works. */
+  /** What every pool holds. It is exact only while no other thread works. */
   census(): Census {
     return takeCensus(this.kernel);
   }
 
-  /** What lockdep has to say about this thread (development builds; else empty). */
-  lockdep(): readonly { rule: string; detail: string }[] {
+  /** What the checks of lock order have found in this thread: empty when all is well, and always in the default build. */
+  lockdep(): readonly {
+    /** The rule that was broken. */
+    rule: string;
+    /** What broke it. */
+    detail: string;
+  }[] {
     return lockdepReports(this.kernel.cpu);
   }
 
-  /** The cpus in use and the host's thread of each. */
-  cpus(): { cpu: number; thread: number }[] {
+  /** The threads that are attached. */
+  cpus(): {
+    /** The thread's place, 0 to 63: what `reap` takes. */
+    cpu: number;
+    /** The host's number of the thread: `threadId` in Node, 0 elsewhere. */
+    thread: number;
+  }[] {
     const { words } = this.kernel;
     const out: { cpu: number; thread: number }[] = [];
     for (let id = 0; id < load(words, CPUS_USED); id++) {
@@ -423,7 +511,13 @@ export class Machine {
     return out;
   }
 
-  /** Waits for grace periods until everything retired is free again. Throws EDEADLK inside `run`, ETIMEDOUT, WouldBlock. */
+  /**
+   * Waits until everything that was unmapped and may still be in some thread's hands is free again. For tests and figures: the machine
+   * does it itself when it needs the memory.
+   *
+   * @throws EDEADLK inside `run`.
+   * @throws ETIMEDOUT when a thread stays in its section for the machine's `stallTimeout`; `WouldBlock` where blocking is not allowed.
+   */
   drain(): void {
     this.checkOpen('drain');
     this.kernel.rcu.endStale();
@@ -439,8 +533,9 @@ export class Machine {
   /* Life. */
 
   /**
-   * This thread leaves the machine: all its spaces and files are closed, whoever in it has opened them. Idempotent. Throws EDEADLK
-   * inside `run`.
+   * This thread leaves the machine: all its spaces and files are closed, whoever in it has opened them. A second call does nothing.
+   *
+   * @throws EDEADLK inside `run`.
    */
   close(): void {
     if (this.#left || this.#leaving) return;
@@ -473,24 +568,50 @@ export class Machine {
     this.#life?.giveBack(); // after the slot: whoever gets the lock finds nobody dead
   }
 
-  /** Internal: whether `value` is one, and not only looks like one. */
+  /** @internal Tells whether `value` is one, and not only looks like one. */
   static is(value: unknown): value is Machine {
     return typeof value === 'object' && value !== null && #key in value;
   }
 
-  /** Internal. */
+  /** @internal */
+  [INSPECT](depth: number, options: object, inspect: Inspect): string {
+    const { memory, design, shared, cpu, closed } = this;
+    return inspected('Machine', { memory, design, shared, cpu, closed }, depth, options, inspect);
+  }
+
+  /** @internal */
   checkOpen(syscall: string): void {
     if (this.#closed) throw new VmError('EBADF', syscall, 'this thread has closed the machine');
     this.kernel.cpu.checkAlive();
   }
 }
 
-/** Internal: of this instance of the library; a Proxy or an heir of one is none. Runs no code of the caller's. */
+/** @internal Of this instance of the library; a Proxy or an heir of one is none. Runs no code of the caller's. */
 export function isMachine(value: unknown): value is Machine {
   return Machine.is(value);
 }
 
-/** Makes a machine and attaches this thread. Throws EINVAL, ENOMEM, ENOTSUP (no SharedArrayBuffer). */
+/**
+ * Makes a machine and attaches this thread to it.
+ *
+ * @throws EINVAL for options that are not as `MachineOptions` says.
+ * @throws ENOMEM when the host has not so much memory.
+ * @throws ENOTSUP where there is no SharedArrayBuffer: in a page without cross-origin isolation.
+ * @throws EBUSY when another machine has its frames in the same `WebAssembly.Memory`.
+ *
+ * @example
+ * ```js
+ * import assert from 'node:assert/strict';
+ * import { createMachine, MAP_ANONYMOUS, MAP_PRIVATE, MiB, PROT_READ, PROT_WRITE } from 'vmspace';
+ *
+ * const machine = createMachine({ memory: 16 * MiB });
+ * const space = machine.createSpace();
+ * const start = space.mmap({ length: 4096, prot: PROT_READ | PROT_WRITE, flags: MAP_PRIVATE | MAP_ANONYMOUS });
+ * space.store32(start, 42);
+ * assert.equal(space.load32(start), 42);
+ * machine.close();
+ * ```
+ */
 export function createMachine(options: MachineOptions): Machine {
   if (typeof options !== 'object' || options === null) {
     throw new VmError('EINVAL', 'createMachine', 'options must be an object with memory');
@@ -538,7 +659,11 @@ function isInUse(words: Int32Array | undefined): boolean {
 /**
  * Attaches this thread to a machine, until `machine.close()`. A thread has one Machine object per machine: a second call gives the
  * same one, and its `close` is for the whole thread. So of several parts of a program in one thread one alone asks for the machine
- * and closes it; the others open spaces with `attachSpace`, each its own. Throws EINVAL, EPROTO (another version), EAGAIN.
+ * and closes it; the others open spaces with `attachSpace`, each its own.
+ *
+ * @param handle the `handle` of another thread's machine.
+ * @throws EINVAL for what is no handle of a machine, EPROTO for a handle of another version.
+ * @throws EAGAIN when 64 threads are attached.
  */
 export function attachMachine(handle: MachineHandle): Machine {
   const read = readMachineHandle(handle);
@@ -548,8 +673,35 @@ export function attachMachine(handle: MachineHandle): Machine {
 /**
  * Opens a space by its handle: a `Space` of its own at each call, each to be closed. Attaches this thread to the machine if need be,
  * and `close` of the last space opened takes it off again, unless somebody in this thread has asked for the machine itself
- * (`createMachine`, `attachMachine`, `machineOf`): then `machine.close()` does. Throws ESTALE when the space is gone, EINVAL,
- * EPROTO (another version), EAGAIN (64 threads at most).
+ * (`createMachine`, `attachMachine`, `machineOf`): then `machine.close()` does.
+ *
+ * @param handle the `handle` of another thread's space.
+ * @throws ESTALE when the space is gone.
+ * @throws EINVAL for what is no handle of a space, EPROTO for a handle of another version.
+ * @throws EAGAIN when 64 threads are attached.
+ *
+ * @example
+ * ```js
+ * import assert from 'node:assert/strict';
+ * import { once } from 'node:events';
+ * import { isMainThread, Worker, workerData } from 'node:worker_threads';
+ * import { attachSpace, createMachine, MAP_ANONYMOUS, MAP_PRIVATE, MiB, PROT_READ, PROT_WRITE } from 'vmspace';
+ *
+ * if (isMainThread) {
+ *   const machine = createMachine({ memory: 1 * MiB });
+ *   const space = machine.createSpace();
+ *   const at = space.mmap({ length: 4096, prot: PROT_READ | PROT_WRITE, flags: MAP_PRIVATE | MAP_ANONYMOUS });
+ *   const worker = new Worker(new URL(import.meta.url), { workerData: { handle: space.handle, at } });
+ *   machine.watch(worker);
+ *   await once(worker, 'exit');
+ *   assert.equal(space.load32(at), 7);
+ *   machine.close();
+ * } else {
+ *   const space = attachSpace(workerData.handle);
+ *   space.store32(workerData.at, 7);
+ *   space.close();
+ * }
+ * ```
  */
 export function attachSpace(handle: SpaceHandle): Space {
   const read = readSpaceHandle(handle);
@@ -567,7 +719,11 @@ export function attachSpace(handle: SpaceHandle): Space {
   }
 }
 
-/** The machine of a space that this thread has opened. Who asks for it closes it: see `attachMachine`. */
+/**
+ * The machine of a space that this thread has opened. Who asks for it closes it: see `attachMachine`.
+ *
+ * @throws EINVAL for what is no space, EBADF when this thread has closed the machine.
+ */
 export function machineOf(space: Space): Machine {
   const machine = machineBehind.get(space);
   if (machine === undefined) throw new VmError('EINVAL', 'machineOf', 'not a space');

@@ -13,6 +13,7 @@ import { oops } from '../base/assert.ts';
 import type { MmRef, Vpn } from '../base/brands.ts';
 import { NONE } from '../base/brands.ts';
 import { VmError } from '../base/errors.ts';
+import { INSPECT, type Inspect, inspected } from '../base/inspect.ts';
 import { PAGE_SIZE, VPN_LIMIT } from '../base/limits.ts';
 import { MM_MAP_COUNT, MM_MAPPED_PAGES, MM_SEQUENCE } from '../paging/mm.layout.ts';
 import type { View } from '../paging/view.ts';
@@ -30,11 +31,13 @@ import type { OpenSpace, SpaceHost } from './open-space.ts';
 
 /** One line of `maps()`. */
 export interface Mapping {
-  /** Byte addresses, `[start, end)`. */
+  /** Byte address of the first byte. */
   readonly start: number;
+  /** Byte address behind the last byte. */
   readonly end: number;
   /** PROT_* bits. */
   readonly prot: number;
+  /** MAP_SHARED or not. */
   readonly shared: boolean;
   /** Identifies the file within the machine, as `MappedFile.id`; undefined for anonymous memory. */
   readonly file: number | undefined;
@@ -42,6 +45,7 @@ export interface Mapping {
   readonly offset: number;
 }
 
+/** Options of `space.mmap`. */
 export interface MmapOptions {
   /** Bytes, rounded up to pages. */
   readonly length: number;
@@ -51,20 +55,30 @@ export interface MmapOptions {
   readonly flags: number;
   /** Byte address: a hint, or binding with MAP_FIXED or MAP_FIXED_NOREPLACE. */
   readonly addr?: number | undefined;
+  /** The file to map, open in this thread. */
   readonly file?: MappedFile | undefined;
   /** Bytes into the file, a multiple of the page size. */
   readonly offset?: number | undefined;
 }
 
+/** What `space.counters` returns. */
 export interface SpaceCounters {
+  /** Lines of `maps()`. */
   readonly mappings: number;
+  /** Bytes mapped, touched or not. */
   readonly mappedBytes: number;
   /** Pages with an entry in the page tables, the shared zero page included. */
   readonly residentPages: number;
 }
 
+/**
+ * A handle of one thread on an address space. `machine.createSpace` and `attachSpace` make it.
+ *
+ * Addresses and lengths are bytes. The loads and stores (`load8` to `exchange32`) are those of the `Accessor`, and throw as they do;
+ * each is a call of its own and costs some tens of nanoseconds, so loops belong into `run`. After `close` every method throws EBADF.
+ */
 export class Space {
-  /** Cloneable: post it to a Worker and call `attachSpace` there. */
+  /** What another thread opens the space with. Cloneable: post it to a Worker and call `attachSpace` there. */
   readonly handle: SpaceHandle;
   private readonly _open: OpenSpace;
   private readonly _host: SpaceHost;
@@ -75,7 +89,7 @@ export class Space {
   private readonly _bulk: BulkAccess;
   private _closed = false;
 
-  /** Internal: use `machine.createSpace()` or `attachSpace(handle)`. */
+  /** @internal Use `machine.createSpace()` or `attachSpace(handle)`. */
   constructor(open: OpenSpace) {
     this.handle = open.handle;
     this._open = open;
@@ -91,8 +105,34 @@ export class Space {
   /* Layout. */
 
   /**
-   * Maps memory; the byte address of its first page. mmap(2). Throws EINVAL, ENOMEM, EEXIST (MAP_FIXED_NOREPLACE), EACCES
-   * (shared and writable, but the file is not), EBADF (no file, or a closed one), EPERM (below the lowest address), EOVERFLOW.
+   * Maps memory, as mmap(2). Nothing is read or allocated until it is touched.
+   *
+   * @returns the byte address of the first page.
+   * @throws EINVAL for options that are not as `MmapOptions` says, EBADF without a file or with a closed one.
+   * @throws ENOMEM when no address, no record or none of the space's limit is left, EEXIST with MAP_FIXED_NOREPLACE.
+   * @throws EACCES for a shared writable mapping of a file, since files are mapped for reading.
+   * @throws EPERM for a fixed address below 65,536, EOVERFLOW beyond 8 TiB of a file.
+   * @throws ETIMEDOUT when the lock of a dead thread was waited for in vain; `WouldBlock` where blocking is not allowed.
+   *
+   * @example
+   * ```js
+   * import assert from 'node:assert/strict';
+   * import * as vm from 'vmspace';
+   *
+   * const machine = vm.createMachine({ memory: 1 * vm.MiB });
+   * const space = machine.createSpace();
+   * // More than the machine has memory: only what is touched takes frames.
+   * const start = space.mmap({
+   *   length: 1 * vm.GiB,
+   *   prot: vm.PROT_READ | vm.PROT_WRITE,
+   *   flags: vm.MAP_PRIVATE | vm.MAP_ANONYMOUS,
+   * });
+   * space.store8(start + 512 * vm.MiB, 1);
+   * assert.equal(space.counters().residentPages, 1);
+   * space.munmap(start, 1 * vm.GiB);
+   * assert.throws(() => space.load8(start), vm.SegmentationFault);
+   * machine.close();
+   * ```
    */
   mmap(options: MmapOptions): number {
     checkObject(options, 'options', 'mmap');
@@ -103,7 +143,14 @@ export class Space {
     return this._outside('mmap', () => mapPages(this._k, this._mm, request)) * PAGE_SIZE;
   }
 
-  /** Unmaps whole pages; holes in the range are allowed. munmap(2). Throws EINVAL, ENOMEM (a split needs a record). */
+  /**
+   * Unmaps whole pages, as munmap(2). Holes in the range are allowed.
+   *
+   * @param address a multiple of the page size.
+   * @param length bytes, rounded up to pages.
+   * @throws EINVAL for what is no such range, ENOMEM when a mapping must be split and no record is left.
+   * @throws ETIMEDOUT when the lock of a dead thread was waited for in vain; `WouldBlock` where blocking is not allowed.
+   */
   munmap(address: number, length: number): void {
     this._check('munmap');
     const { start, end } = pageRange(address, length, 'munmap', 'EINVAL');
@@ -112,9 +159,15 @@ export class Space {
 
   /**
    * Changes the rights of whole pages. mprotect(2), except that a range with a hole changes nothing. When it returns no thread
-   * can still use a right that it took away. Throws EINVAL, ENOMEM (a hole), EACCES; ETIMEDOUT, or WouldBlock where blocking is not
-   * allowed: a thread does not leave its section. The new rights are in force for every translation made from now on; a
-   * translation that such a section has made it may use until it leaves.
+   * can still use a right that it took away.
+   *
+   * @param address a multiple of the page size.
+   * @param length bytes, rounded up to pages.
+   * @param prot PROT_* bits.
+   * @throws EINVAL for what is no such range or no such rights, ENOMEM for a hole, or when no record is left.
+   * @throws EACCES when a shared mapping of a file is to be writable.
+   * @throws ETIMEDOUT, or `WouldBlock` where blocking is not allowed, when a thread does not leave its section. The new rights are in
+   * force for every translation made from now on; a translation that such a section has made it may use until it leaves.
    */
   mprotect(address: number, length: number, prot: number): void {
     this._check('mprotect');
@@ -128,7 +181,7 @@ export class Space {
     this._outside('mprotect', () => protectRange(this._k, this._mm, request));
   }
 
-  /** One consistent view of the whole layout, in address order. */
+  /** The whole layout at one moment, in the order of addresses. */
   maps(): Mapping[] {
     this._check('maps');
     const { vmas, tree, rcu } = this._k;
@@ -159,6 +212,7 @@ export class Space {
     return load(this._k.words, this._mm + MM_SEQUENCE);
   }
 
+  /** How much is mapped, and how much of it is there. */
   counters(): SpaceCounters {
     this._check('counters');
     const { words, floats, tables, rcu } = this._k;
@@ -182,7 +236,34 @@ export class Space {
 
   /**
    * Runs `fn` in one section, in which an access costs a few nanoseconds. Nests, and leaves on a throw. What can sleep
-   * (faults, mprotect, wait) leaves the section while it does. A promise from `fn` is EINVAL: a section cannot outlast the call.
+   * (faults, mprotect, wait) leaves the section while it does.
+   *
+   * @returns what `fn` returns.
+   * @throws what `fn` throws.
+   * @throws EINVAL for what is no function, and for a promise from `fn`: a section cannot outlast the call.
+   *
+   * @example
+   * ```js
+   * import assert from 'node:assert/strict';
+   * import * as vm from 'vmspace';
+   *
+   * const machine = vm.createMachine({ memory: 1 * vm.MiB });
+   * const space = machine.createSpace();
+   * const length = 64 * vm.KiB;
+   * const start = space.mmap({
+   *   length,
+   *   prot: vm.PROT_READ | vm.PROT_WRITE,
+   *   flags: vm.MAP_PRIVATE | vm.MAP_ANONYMOUS,
+   * });
+   * space.fill(start, length, 1);
+   * const sum = space.run((memory) => {
+   *   let sum = 0;
+   *   for (let at = start; at < start + length; at++) sum += memory.load8(at);
+   *   return sum;
+   * });
+   * assert.equal(sum, length);
+   * machine.close();
+   * ```
    */
   run<T>(fn: (memory: Accessor) => T): T {
     this._check('run');
@@ -204,6 +285,7 @@ export class Space {
     return result;
   }
 
+  /** Reads a byte, 0 to 255. */
   load8(address: number): number {
     this._enter('load8');
     try {
@@ -212,6 +294,7 @@ export class Space {
       this._leave();
     }
   }
+  /** Writes the low 8 bits of `value`. */
   store8(address: number, value: number): void {
     this._enter('store8');
     try {
@@ -220,6 +303,7 @@ export class Space {
       this._leave();
     }
   }
+  /** Reads 16 bits, 0 to 65,535. */
   load16(address: number): number {
     this._enter('load16');
     try {
@@ -228,6 +312,7 @@ export class Space {
       this._leave();
     }
   }
+  /** Writes the low 16 bits of `value`. */
   store16(address: number, value: number): void {
     this._enter('store16');
     try {
@@ -236,6 +321,7 @@ export class Space {
       this._leave();
     }
   }
+  /** Reads 32 bits, signed. */
   load32(address: number): number {
     this._enter('load32');
     try {
@@ -244,6 +330,7 @@ export class Space {
       this._leave();
     }
   }
+  /** Writes the low 32 bits of `value`. */
   store32(address: number, value: number): void {
     this._enter('store32');
     try {
@@ -252,6 +339,7 @@ export class Space {
       this._leave();
     }
   }
+  /** Reads 32 bits, 0 to 4,294,967,295. */
   loadU32(address: number): number {
     this._enter('loadU32');
     try {
@@ -260,6 +348,7 @@ export class Space {
       this._leave();
     }
   }
+  /** Reads 64 bits, signed: two halves of 32, so another thread's write may come in between. */
   loadI64(address: number): bigint {
     this._enter('loadI64');
     try {
@@ -268,6 +357,7 @@ export class Space {
       this._leave();
     }
   }
+  /** Writes the low 64 bits of `value`: two halves of 32, so another thread may see one of them alone. */
   storeI64(address: number, value: bigint): void {
     this._enter('storeI64');
     try {
@@ -276,6 +366,7 @@ export class Space {
       this._leave();
     }
   }
+  /** Reads a 32-bit float. */
   loadF32(address: number): number {
     this._enter('loadF32');
     try {
@@ -284,6 +375,7 @@ export class Space {
       this._leave();
     }
   }
+  /** Writes `value`, rounded to a 32-bit float. */
   storeF32(address: number, value: number): void {
     this._enter('storeF32');
     try {
@@ -292,6 +384,7 @@ export class Space {
       this._leave();
     }
   }
+  /** Reads a 64-bit float. */
   loadF64(address: number): number {
     this._enter('loadF64');
     try {
@@ -300,6 +393,7 @@ export class Space {
       this._leave();
     }
   }
+  /** Writes a 64-bit float. */
   storeF64(address: number, value: number): void {
     this._enter('storeF64');
     try {
@@ -308,6 +402,7 @@ export class Space {
       this._leave();
     }
   }
+  /** Reads an aligned signed 32-bit word, in one order with all other atomic accesses. */
   atomicLoad32(address: number): number {
     this._enter('atomicLoad32');
     try {
@@ -316,6 +411,7 @@ export class Space {
       this._leave();
     }
   }
+  /** Writes an aligned 32-bit word, in one order with all other atomic accesses. */
   atomicStore32(address: number, value: number): void {
     this._enter('atomicStore32');
     try {
@@ -324,6 +420,7 @@ export class Space {
       this._leave();
     }
   }
+  /** Writes `value` to an aligned 32-bit word if it holds `expected`. Returns what it held. */
   cas32(address: number, expected: number, value: number): number {
     this._enter('cas32');
     try {
@@ -332,6 +429,7 @@ export class Space {
       this._leave();
     }
   }
+  /** Adds `delta` to an aligned signed 32-bit word, and wraps around. Returns what it held before. */
   add32(address: number, delta: number): number {
     this._enter('add32');
     try {
@@ -340,6 +438,7 @@ export class Space {
       this._leave();
     }
   }
+  /** Writes `value` to an aligned 32-bit word. Returns what it held before. */
   exchange32(address: number, value: number): number {
     this._enter('exchange32');
     try {
@@ -350,10 +449,29 @@ export class Space {
   }
 
   /**
-   * Copies out of the space into `target`. Returns the bytes done: less than asked if a bad address comes in between; throws
-   * (SegmentationFault, BusError: code EFAULT) if it is the first byte. What else may end it in the middle (ENOMEM, ETIMEDOUT,
-   * EWOULDBLOCK) is thrown, with the bytes done before it (`done`) and the address it had come to. Throws EINVAL for what is no
-   * Uint8Array, or is detached.
+   * Copies out of the space into `target`.
+   *
+   * @returns the bytes done: less than asked if a bad address comes in between.
+   * @throws `SegmentationFault` or `BusError` (code EFAULT) if the first byte is bad.
+   * @throws ENOMEM, ETIMEDOUT, or `WouldBlock`, in the middle too: `done` has the bytes done before, `address` where it had come to.
+   * @throws EINVAL for what is no Uint8Array, or a detached one.
+   *
+   * @example
+   * ```js
+   * import assert from 'node:assert/strict';
+   * import { readFileSync } from 'node:fs';
+   * import { fileURLToPath } from 'node:url';
+   * import * as vm from 'vmspace/node';
+   *
+   * const machine = vm.createMachine({ memory: 1 * vm.MiB });
+   * const file = await vm.openFile(machine, new URL(import.meta.url));
+   * const space = machine.createSpace();
+   * const start = space.mmap({ length: file.size, prot: vm.PROT_READ, flags: vm.MAP_PRIVATE, file });
+   * const bytes = new Uint8Array(file.size);
+   * assert.equal(space.read(start, bytes), file.size);
+   * assert.deepEqual(Buffer.from(bytes), readFileSync(fileURLToPath(import.meta.url)));
+   * machine.close();
+   * ```
    */
   read(address: number, target: Uint8Array): number {
     this._enter('read');
@@ -364,7 +482,12 @@ export class Space {
     }
   }
 
-  /** Copies `source` into the space. As `read`. */
+  /**
+   * Copies `source` into the space.
+   *
+   * @returns the bytes done, as `read`.
+   * @throws as `read`.
+   */
   write(address: number, source: Uint8Array): number {
     this._enter('write');
     try {
@@ -375,8 +498,11 @@ export class Space {
   }
 
   /**
-   * Copies within the space; the ranges may overlap. As `read`; with an overlap that forces backward copying, all or EFAULT, and
-   * `done` of an error counts from the end.
+   * Copies `length` bytes within the space. The ranges may overlap. With an overlap that forces backward copying it does all of them
+   * or throws EFAULT, and `done` of an error counts from the end.
+   *
+   * @returns the bytes done, as `read`.
+   * @throws as `read`.
    */
   copy(target: number, source: number, length: number): number {
     this._enter('copy');
@@ -387,7 +513,12 @@ export class Space {
     }
   }
 
-  /** Sets `length` bytes to `value`. As `write`. */
+  /**
+   * Sets `length` bytes to `value`.
+   *
+   * @returns the bytes done, as `read`.
+   * @throws as `read`, and EINVAL for a value that is no integer.
+   */
   fill(address: number, length: number, value: number): number {
     this._enter('fill');
     try {
@@ -398,11 +529,30 @@ export class Space {
   }
 
   /**
-   * Faults [address, address + length) in for reading. Resolves to the bytes done, as `read`. Where a fault would have to block and
-   * must not, it reads the file asynchronously (a backing's `readAsync`; Blobs have it), and waits for other threads without blocking;
-   * elsewhere it does its work before it returns. Of a range larger than memory only the last pages stay. Rejects as `read` throws;
-   * with EBADF when the space is closed meanwhile, ETIMEDOUT when no page could be had for the machine's `ioTimeout`, EAGAIN
-   * when a page is reclaimed again and again before it can be mapped.
+   * Faults `length` bytes from `address` on in for reading. Where a fault would have to block and must not, it reads the file
+   * asynchronously (a backing's `readAsync`; Blobs have it), and waits for other threads without blocking; elsewhere it does its work
+   * before it returns. Of a range larger than memory only the last pages stay.
+   *
+   * @returns a promise of the bytes done, as `read`.
+   * @throws (as a rejection) as `read`; EBADF when the space is closed meanwhile.
+   * @throws ETIMEDOUT when no page could be had for the machine's `ioTimeout`, EAGAIN when a page is reclaimed again and again before
+   * it can be mapped.
+   *
+   * @example
+   * ```js
+   * import assert from 'node:assert/strict';
+   * import * as vm from 'vmspace/node';
+   *
+   * const machine = vm.createMachine({ memory: 1 * vm.MiB });
+   * const file = await vm.openFile(machine, new URL(import.meta.url));
+   * const space = machine.createSpace();
+   * const start = space.mmap({ length: file.size, prot: vm.PROT_READ, flags: vm.MAP_PRIVATE, file });
+   * assert.equal(await space.populate(start, file.size), file.size);
+   * const { 'io.reads': reads } = machine.counters();
+   * space.load8(start); // finds its page: nothing is read any more
+   * assert.equal(machine.counters()['io.reads'], reads);
+   * machine.close();
+   * ```
    */
   async populate(address: number, length: number): Promise<number> {
     const { translator, faulter } = this._open;
@@ -412,9 +562,43 @@ export class Space {
   /* Waiting. */
 
   /**
-   * futex(2) FUTEX_WAIT: sleeps while the aligned 32-bit word holds `expected`, until notified or for `timeout` milliseconds.
-   * Leaves this thread's sections meanwhile. Throws WouldBlock where blocking is not allowed, EDEADLK on a machine that is
-   * not shared.
+   * Sleeps while the aligned 32-bit word holds `expected`, until it is notified: futex(2) FUTEX_WAIT. Leaves this thread's sections
+   * meanwhile.
+   *
+   * @param timeout milliseconds. Without it, it waits as long as it takes.
+   * @returns `not-equal` when the word held something else, and no sleep was needed.
+   * @throws EINVAL for what is no such word or no such value, or for NaN milliseconds.
+   * @throws `WouldBlock` where blocking is not allowed, EDEADLK on a machine that is not shared: nobody could notify.
+   * @throws EAGAIN when the space changes without a pause; faults as a load does.
+   *
+   * @example
+   * ```js
+   * import assert from 'node:assert/strict';
+   * import { isMainThread, Worker, workerData } from 'node:worker_threads';
+   * import * as vm from 'vmspace';
+   *
+   * if (isMainThread) {
+   *   const machine = vm.createMachine({ memory: 1 * vm.MiB });
+   *   const space = machine.createSpace();
+   *   const at = space.mmap({
+   *     length: 4096,
+   *     prot: vm.PROT_READ | vm.PROT_WRITE,
+   *     flags: vm.MAP_PRIVATE | vm.MAP_ANONYMOUS,
+   *   });
+   *   const worker = new Worker(new URL(import.meta.url), { workerData: { handle: space.handle, at } });
+   *   machine.watch(worker);
+   *   while (space.atomicLoad32(at) === 0) space.wait(at, 0);
+   *   assert.equal(space.load32(at + 4), 1234);
+   *   worker.once('exit', () => machine.close());
+   * } else {
+   *   const { handle, at } = workerData;
+   *   const space = vm.attachSpace(handle);
+   *   space.store32(at + 4, 1234);
+   *   space.atomicStore32(at, 1);
+   *   space.notify(at);
+   *   space.close();
+   * }
+   * ```
    */
   wait(
     address: number,
@@ -426,7 +610,13 @@ export class Space {
     return this._call('wait', () => futexWait(parts, this._host.shared, address, expected, timeout));
   }
 
-  /** FUTEX_WAKE: wakes up to `count` threads that wait on the word, in any space that maps the same shared page. */
+  /**
+   * Wakes threads that wait on the aligned 32-bit word, in any space that maps the same shared page of a file: futex(2) FUTEX_WAKE.
+   *
+   * @param count how many at most. Without it, all of them.
+   * @returns the number of threads woken.
+   * @throws EINVAL for what is no such word or no such number; faults as a load does.
+   */
   notify(address: number, count: number = Number.POSITIVE_INFINITY): number {
     this._check('notify');
     const parts = { k: this._k, view: this._view, translator: this._open.translator, views: this._host.views };
@@ -435,6 +625,7 @@ export class Space {
 
   /* Life. */
 
+  /** Whether this handle is closed. */
   get closed(): boolean {
     return this._closed;
   }
@@ -442,7 +633,9 @@ export class Space {
   /**
    * Closes this handle; the thread's other handles on the space stay open. With the last one the thread is done with the space, and
    * the last thread to be done tears it down. If `attachSpace` had attached this thread to the machine, its last space takes it
-   * off again: its place is free. Idempotent. Throws EDEADLK for the last handle inside `run` on the same space.
+   * off again: its place is free. A second call does nothing.
+   *
+   * @throws EDEADLK for the last handle inside `run` on the same space.
    */
   close(): void {
     if (this._closed) return;
@@ -457,12 +650,12 @@ export class Space {
     this._closed = true;
   }
 
-  /** Internal: this thread has left the machine, and its spaces with it. */
+  /** @internal This thread has left the machine, and its spaces with it. */
   machineClosed(): void {
     this._closed = true;
   }
 
-  /** The tree of VMAs, for people. */
+  /** The tree of mappings as text, for people. */
   dump(): string {
     this._check('dump');
     const { rcu, tree } = this._k;
@@ -474,7 +667,11 @@ export class Space {
     }
   }
 
-  /** Checks the structure of the tree; throws an Oops that names the broken rule. */
+  /**
+   * Checks the structure of the tree of mappings.
+   *
+   * @throws an `Oops` that names the broken rule.
+   */
   validate(): void {
     this._check('validate');
     const { rcu, tree } = this._k;
@@ -484,6 +681,14 @@ export class Space {
     } finally {
       rcu.leave(this._view);
     }
+  }
+
+  /** @internal Looks and does nothing else, so that it never throws: the thread may be in any state. */
+  [INSPECT](depth: number, options: object, inspect: Inspect): string {
+    const { words, floats } = this._k;
+    const mappedBytes = peekF64(floats, (this._mm + MM_MAPPED_PAGES) >> 1) * PAGE_SIZE;
+    const open = { mappings: peek(words, this._mm + MM_MAP_COUNT), mappedBytes, closed: false };
+    return inspected('Space', this._closed ? { closed: true } : open, depth, options, inspect);
   }
 
   /** Layout calls may sleep: they leave every section of this thread first. */

@@ -21,7 +21,7 @@ function publicNames(prototype: object, file: string): string[] {
     const comment = '(/\\*\\*(?:(?!\\*/)[\\s\\S])*\\*/)?';
     const declared = new RegExp(`${comment}\\n  (?:private |get |async )*${name}[(<]`).exec(source);
     if (declared === null) throw new Error(`${name} is not found in ${file}`);
-    return !declared[0].includes('  private ') && !declared[0].startsWith('/** Internal');
+    return !declared[0].includes('  private ') && !declared[0].includes('@internal');
   });
 }
 
