@@ -1,21 +1,19 @@
 /** One thread of a model in its Worker: prepares, runs to its end or to its death, and hands the turn on. */
 import type { Model, ThreadContext } from '../model.ts';
 import { isPromise } from '../validate.ts';
+import * as B from './board/header.ts';
+import type { BoardMemory } from './board/memory.ts';
+import { RESULT_BYTES, threadAt } from './board/places.ts';
+import * as T from './board/thread.ts';
 import {
-  B_RECORDING,
-  B_RECORDINGS,
-  type BoardMemory,
   COMMAND_RUN,
   FAILURE_MODEL,
   FAILURE_THROWN,
   MODE_ABORT,
   MODE_RUN,
-  RESULT_BYTES,
   STATUS_DEAD,
   STATUS_DONE,
-  T_RESULT,
-  threadAt,
-} from './board.ts';
+} from './board/values.ts';
 import type { Recorded } from './recorder.ts';
 import { Aborted, Killed, type Scheduler } from './scheduler.ts';
 
@@ -71,7 +69,7 @@ export class Actor {
     let status = STATUS_DONE;
     scheduler.begin();
     // It will tell when others have already gone on: counted while they wait.
-    scheduler.board[B_RECORDINGS] = (scheduler.board[B_RECORDINGS] as number) + 1;
+    scheduler.board[B.RECORDINGS] = (scheduler.board[B.RECORDINGS] as number) + 1;
     try {
       const result = model.threads[this._me]?.run(this._local, this._context);
       if (scheduler.dead) throw new Killed(); // what it caught was its own death
@@ -101,7 +99,7 @@ export class Actor {
 
   private _tell(): void {
     const { board, recorder } = this.scheduler;
-    if (board[B_RECORDING] === 1) this.onRecorded(recorder.recorded);
+    if (board[B.RECORDING] === 1) this.onRecorded(recorder.recorded);
   }
 
   /** It is not the program that is wrong, but the model. */
@@ -120,7 +118,7 @@ export class Actor {
     if (text.length > RESULT_BYTES / 2)
       this._unfit(`a result of ${text.length} characters: ${RESULT_BYTES / 2} are possible`);
     for (let i = 0; i < text.length; i++) this._results[i] = text.charCodeAt(i);
-    this.scheduler.board[threadAt(this._me) + T_RESULT] = text.length;
+    this.scheduler.board[threadAt(this._me) + T.RESULT] = text.length;
   }
 }
 

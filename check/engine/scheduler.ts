@@ -2,39 +2,26 @@
  * One modelled thread's side of the schedule: the observer of its accesses. The running thread decides at each access whether it
  * goes on or hands its turn to another one; a thread that goes on pays no hand-over. All scheduling state is on the board.
  */
+
+import * as B from './board/header.ts';
+import * as L from './board/location.ts';
+import type { BoardMemory } from './board/memory.ts';
 import {
   ALL_WORDS,
-  B_ASLEEP,
-  B_CLOCK,
-  B_ENABLED,
-  B_FAILED_THREAD,
-  B_FAILURE,
-  B_GREW,
-  B_IDLE,
-  B_JOINED,
-  B_LIMIT,
-  B_MODE,
-  B_NEXT,
-  B_PAUSED,
-  B_POINTS,
-  B_RACES,
-  B_RECORDING,
-  B_REDUCE,
-  B_REDUNDANT,
-  B_REMEMBER,
-  B_REPORTED,
-  B_SCRIPT_AT,
-  B_STEP,
-  B_STRATEGY,
-  B_TEXT,
-  B_THREADS,
-  B_TICKET,
-  B_TIMEOUTS,
-  B_TOLERANT,
-  B_TRACE,
-  type BoardMemory,
-  COMMAND_RUN,
   FAILURE_BYTES,
+  MAX_THREADS,
+  READS,
+  READS_WORDS,
+  RESULT_BYTES,
+  SCRIPT,
+  SCRIPT_ENTRIES,
+  TRACE,
+  threadAt,
+} from './board/places.ts';
+import * as R from './board/record.ts';
+import * as T from './board/thread.ts';
+import {
+  COMMAND_RUN,
   FAILURE_DEADLOCK,
   FAILURE_LIVELOCK,
   FAILURE_LOST_WAKEUP,
@@ -42,22 +29,11 @@ import {
   FAILURE_RACE,
   FAILURE_SCRIPT,
   KILL,
-  MARKED,
-  MAX_THREADS,
   MODE_ABORT,
   MODE_RUN,
   MODE_TRACK,
   NEVER,
   OLDER,
-  R_LOCATION,
-  R_OTHERS,
-  R_POSITION,
-  R_WHAT,
-  READS,
-  READS_WORDS,
-  RESULT_BYTES,
-  SCRIPT,
-  SCRIPT_ENTRIES,
   STATUS_DEAD,
   STATUS_DONE,
   STATUS_JOINING,
@@ -65,31 +41,7 @@ import {
   STATUS_READY,
   STATUS_WAITING,
   STRATEGY_SCRIPT,
-  T_COMMAND,
-  T_DEADLINE,
-  T_FROM,
-  T_JOIN,
-  T_KIND,
-  T_OUTCOME,
-  T_PARK,
-  T_STARTED,
-  T_STATUS,
-  T_STUBBORN,
-  T_TICKET,
-  T_TO,
-  T_WAIT,
-  T_WORDS,
-  T_WRITES,
-  THREADS,
-  TRACE,
-  TRACE_WORDS,
-  threadAt,
-  WHAT_FREE,
-  WHAT_POINT,
-  WHAT_SEVERAL,
-  WHAT_VALUE,
-  WHAT_WRITE,
-} from './board.ts';
+} from './board/values.ts';
 import { chooseByChance, nextByChance, olderByChance } from './chance.ts';
 import { Clocks, orderAfter } from './clocks.ts';
 import { History } from './history.ts';
@@ -230,7 +182,7 @@ export class Scheduler {
   /** What accesses mean from here on, until somebody else has had a turn. */
   setMode(mode: number): void {
     this._mode = mode;
-    this.board[B_MODE] = mode;
+    this.board[B.MODE] = mode;
   }
 
   /** Before a thread's `run`. */
@@ -241,8 +193,8 @@ export class Scheduler {
     this.board[READS + this.me * READS_WORDS] = 0;
     this._spinning = false;
     this.recorder.recorded = [];
-    this.board[this._at + T_STARTED] = 1;
-    if (this.board[B_ASLEEP] !== 0) this._awake();
+    this.board[this._at + T.STARTED] = 1;
+    if (this.board[B.ASLEEP] !== 0) this._awake();
   }
 
   /* The observer. */
@@ -255,7 +207,7 @@ export class Scheduler {
     }
     if (this._dead) throw new Killed();
     const board = this.board;
-    board[B_REPORTED] = ((board[B_REPORTED] as number) + 1) | 0;
+    board[B.REPORTED] = ((board[B.REPORTED] as number) + 1) | 0;
     if (kind === 'pause' || this._spinning) {
       this._spinning = false;
       this._pause();
@@ -317,14 +269,14 @@ export class Scheduler {
     const byte = page ? this._byte & ~4095 : this._byte;
     const from = region.base + byte;
     const to = page ? from + 4096 : from + this._width;
-    const point = (what & PLAIN) === 0 || (what & BULK) !== 0 || board[B_POINTS] === 1;
+    const point = (what & PLAIN) === 0 || (what & BULK) !== 0 || board[B.POINTS] === 1;
     const position = this._decide(from, to, what, point);
     if (kind === 'cas') {
       // Somebody else may have had a turn.
       if (((what & WRITE) !== 0) !== ((array as Int32Array)[index] === expected)) what ^= WRITE;
     }
     this._old = kind === 'racyPeek' ? this._chooseOlder(region, byte, array, index) : undefined;
-    if (board[B_RECORDING] === 1) this._record(kind, position, from, to - from, array, index, value, expected);
+    if (board[B.RECORDING] === 1) this._record(kind, position, from, to - from, array, index, value, expected);
     const unchanged =
       what === (ATOMIC | WRITE) && keeps(kind, (array as unknown as Int32Array)[index] as number, value);
     this._perform(kind, region, byte, to - from, what, point, position, array, index, unchanged);
@@ -349,21 +301,21 @@ export class Scheduler {
     // For others like a write: who comes first is woken first.
     const position = this._decide(address, address + width, ATOMIC | WRITE, true);
     this._old = undefined;
-    if (board[B_RECORDING] === 1) this._record('wait', position, address, width, words, index, timeout, expected);
+    if (board[B.RECORDING] === 1) this._record('wait', position, address, width, words, index, timeout, expected);
     this._perform('wait', region, byte, width, ATOMIC, true, position, words, index);
     if (words[index] !== expected) return 'not-equal';
     if (!(timeout > 0)) return 'timed-out';
     const at = this._at;
     const limit = Math.min(timeout * 1000, 1e9);
-    board[at + T_STATUS] = STATUS_WAITING;
-    board[at + T_WAIT] = address;
-    board[at + T_DEADLINE] =
-      timeout === Number.POSITIVE_INFINITY ? -1 : Math.min(2e9, (board[B_CLOCK] as number) + limit);
-    board[at + T_TICKET] = board[B_TICKET] = (board[B_TICKET] as number) + 1;
-    board[B_ENABLED] = (board[B_ENABLED] as number) & ~(1 << this.me);
+    board[at + T.STATUS] = STATUS_WAITING;
+    board[at + T.WAIT] = address;
+    board[at + T.DEADLINE] =
+      timeout === Number.POSITIVE_INFINITY ? -1 : Math.min(2e9, (board[B.CLOCK] as number) + limit);
+    board[at + T.TICKET] = board[B.TICKET] = (board[B.TICKET] as number) + 1;
+    board[B.ENABLED] = (board[B.ENABLED] as number) & ~(1 << this.me);
     this._yield();
-    const outcome = board[at + T_OUTCOME] === 1 ? 'timed-out' : 'ok';
-    if (board[B_RECORDING] === 1) this._note(outcome === 'ok' ? 'woken' : 'timed-out', address);
+    const outcome = board[at + T.OUTCOME] === 1 ? 'timed-out' : 'ok';
+    if (board[B.RECORDING] === 1) this._note(outcome === 'ok' ? 'woken' : 'timed-out', address);
     return outcome;
   }
 
@@ -375,13 +327,13 @@ export class Scheduler {
     let woken = 0;
     for (; woken < count; woken++) {
       let first = -1;
-      for (let t = 0; t < (board[B_THREADS] as number); t++) {
+      for (let t = 0; t < (board[B.THREADS] as number); t++) {
         const at = threadAt(t);
-        if (board[at + T_STATUS] !== STATUS_WAITING || board[at + T_WAIT] !== address) continue;
-        if (first === -1 || (board[at + T_TICKET] as number) < (board[threadAt(first) + T_TICKET] as number)) first = t;
+        if (board[at + T.STATUS] !== STATUS_WAITING || board[at + T.WAIT] !== address) continue;
+        if (first === -1 || (board[at + T.TICKET] as number) < (board[threadAt(first) + T.TICKET] as number)) first = t;
       }
       if (first === -1) break;
-      board[threadAt(first) + T_OUTCOME] = 0;
+      board[threadAt(first) + T.OUTCOME] = 0;
       this._ready(first);
       orderAfter(board, first, this.me);
       orderAfter(board, this.me, first);
@@ -390,7 +342,7 @@ export class Scheduler {
   }
 
   now(): number | undefined {
-    return this._mode === MODE_RUN || this._mode === MODE_TRACK ? (this.board[B_CLOCK] as number) / 1000 : undefined;
+    return this._mode === MODE_RUN || this._mode === MODE_TRACK ? (this.board[B.CLOCK] as number) / 1000 : undefined;
   }
 
   /* For the model. */
@@ -398,15 +350,15 @@ export class Scheduler {
   /** An event that others of its kind do not pass: which call returned before which one began is part of what is explored. */
   time(): number {
     const board = this.board;
-    if (this._mode !== MODE_RUN) return board[B_STEP] as number;
+    if (this._mode !== MODE_RUN) return board[B.STEP] as number;
     if (this._dead) throw new Killed();
     const position = this._decide(TIMES, TIMES + 1, WRITE, true);
-    const asleep = board[B_ASLEEP] as number;
+    const asleep = board[B.ASLEEP] as number;
     if (asleep !== 0) this._wakeSleepers(asleep, TIMES, TIMES + 1, true);
-    this._trace(position, WHAT_WRITE | WHAT_POINT, 0);
+    this._trace(position, R.WHAT_WRITE | R.WHAT_POINT, 0);
     // A number of its own, also if others went first.
-    const time = board[B_STEP] as number;
-    board[B_STEP] = time + 1;
+    const time = board[B.STEP] as number;
+    board[B.STEP] = time + 1;
     return time;
   }
 
@@ -416,16 +368,16 @@ export class Scheduler {
       this.fail(FAILURE_MODEL, `join: there is no other thread called '${name}'`);
     if (this._dead) throw new Killed();
     const board = this.board;
-    board[B_JOINED] = (board[B_JOINED] as number) | (1 << this.me);
+    board[B.JOINED] = (board[B.JOINED] as number) | (1 << this.me);
     const at = threadAt(target);
-    if ((board[at + T_STATUS] as number) < STATUS_DONE) {
-      board[this._at + T_STATUS] = STATUS_JOINING;
-      board[this._at + T_JOIN] = target;
-      board[B_ENABLED] = (board[B_ENABLED] as number) & ~(1 << this.me);
+    if ((board[at + T.STATUS] as number) < STATUS_DONE) {
+      board[this._at + T.STATUS] = STATUS_JOINING;
+      board[this._at + T.JOIN] = target;
+      board[B.ENABLED] = (board[B.ENABLED] as number) & ~(1 << this.me);
       this._yield();
     }
     orderAfter(board, target, this.me);
-    return board[at + T_STATUS] === STATUS_DEAD;
+    return board[at + T.STATUS] === STATUS_DEAD;
   }
 
   yieldPoint(): void {
@@ -433,19 +385,19 @@ export class Scheduler {
     if (this._dead) throw new Killed();
     // An access that conflicts with everything: nothing is passed over by moving it.
     const position = this._decide(0, NEVER, WRITE, true);
-    this._trace(position, WHAT_WRITE | WHAT_POINT, 0);
+    this._trace(position, R.WHAT_WRITE | R.WHAT_POINT, 0);
   }
 
   /** The thread's `run` has ended: somebody else goes on. Returns true when it was the last one, and no turn was handed on. */
   ended(status: number): boolean {
     const board = this.board;
     this._mode = MODE_TRACK;
-    board[this._at + T_STATUS] = status;
-    board[this._at + T_STARTED] = 0;
-    board[B_ENABLED] = (board[B_ENABLED] as number) & ~(1 << this.me);
-    for (let t = 0; t < (board[B_THREADS] as number); t++) {
+    board[this._at + T.STATUS] = status;
+    board[this._at + T.STARTED] = 0;
+    board[B.ENABLED] = (board[B.ENABLED] as number) & ~(1 << this.me);
+    for (let t = 0; t < (board[B.THREADS] as number); t++) {
       const at = threadAt(t);
-      if (board[at + T_STATUS] === STATUS_JOINING && board[at + T_JOIN] === this.me) this._ready(t);
+      if (board[at + T.STATUS] === STATUS_JOINING && board[at + T.JOIN] === this.me) this._ready(t);
     }
     if (this._allEnded()) return true;
     const next = this._choose();
@@ -462,24 +414,24 @@ export class Scheduler {
   /** Notes a failure; only the first counts. */
   note(failure: number, text: string): void {
     const board = this.board;
-    if (board[B_FAILURE] === 0) {
-      board[B_FAILURE] = failure;
-      board[B_FAILED_THREAD] = this.me;
+    if (board[B.FAILURE] === 0) {
+      board[B.FAILURE] = failure;
+      board[B.FAILED_THREAD] = this.me;
       const bytes = new TextEncoder().encode(text).subarray(0, FAILURE_BYTES);
       this._text.set(bytes, MAX_THREADS * RESULT_BYTES);
-      board[B_TEXT] = bytes.length;
+      board[B.TEXT] = bytes.length;
     }
     this._mode = MODE_ABORT;
-    board[B_MODE] = MODE_ABORT;
+    board[B.MODE] = MODE_ABORT;
   }
 
   /** In an aborted execution: hands the turn to the next thread that must unwind. True if none is left. */
   unwound(): boolean {
     const board = this.board;
-    board[this._at + T_STARTED] = 0;
+    board[this._at + T.STARTED] = 0;
     this._mode = MODE_TRACK;
-    for (let t = (board[B_THREADS] as number) - 1; t >= 0; t--) {
-      if (board[threadAt(t) + T_STARTED] !== 1) continue;
+    for (let t = (board[B.THREADS] as number) - 1; t >= 0; t--) {
+      if (board[threadAt(t) + T.STARTED] !== 1) continue;
       this._give(t);
       return false;
     }
@@ -493,18 +445,18 @@ export class Scheduler {
 
   /** Hands the turn to a thread's loop, outside any execution. */
   command(thread: number, command: number): void {
-    this.board[threadAt(thread) + T_COMMAND] = command;
+    this.board[threadAt(thread) + T.COMMAND] = command;
     this._turn(thread);
   }
 
   /** Sleeps until it is this thread's turn. Returns its command. */
   park(): number {
     const board = this.board;
-    const at = this._at + T_PARK;
+    const at = this._at + T.PARK;
     while (host.load(board, at) === 0) host.wait(board, at, 0);
     host.store(board, at, 0);
-    this._mode = board[B_MODE] as number;
-    return board[this._at + T_COMMAND] as number;
+    this._mode = board[B.MODE] as number;
+    return board[this._at + T.COMMAND] as number;
   }
 
   /* Decisions. */
@@ -512,13 +464,13 @@ export class Scheduler {
   /** Where the schedule may change before an access to bytes [from, to). Returns the decision's position. */
   private _decide(from: number, to: number, what: number, point: boolean): number {
     const board = this.board;
-    const position = board[B_STEP] as number;
-    if (position >= (board[B_LIMIT] as number)) this._endless();
-    board[B_STEP] = position + 1;
-    if (position === board[B_NEXT]) {
-      const action = board[SCRIPT + (board[B_SCRIPT_AT] as number) * 2 + 1] as number;
+    const position = board[B.STEP] as number;
+    if (position >= (board[B.LIMIT] as number)) this._endless();
+    board[B.STEP] = position + 1;
+    if (position === board[B.NEXT]) {
+      const action = board[SCRIPT + (board[B.SCRIPT_AT] as number) * 2 + 1] as number;
       this._advance();
-      if (action === KILL && !this._mortal && board[B_TOLERANT] === 0)
+      if (action === KILL && !this._mortal && board[B.TOLERANT] === 0)
         this.fail(
           FAILURE_SCRIPT,
           `the schedule ends thread ${this.names[this.me]} at ${position}, which is not mortal`,
@@ -528,8 +480,8 @@ export class Scheduler {
         throw new Killed();
       }
       const able =
-        action >= 0 && action !== this.me && (((board[B_ENABLED] as number) | this._reluctant()) & (1 << action)) !== 0;
-      if (!able && board[B_TOLERANT] === 0) {
+        action >= 0 && action !== this.me && (((board[B.ENABLED] as number) | this._reluctant()) & (1 << action)) !== 0;
+      if (!able && board[B.TOLERANT] === 0) {
         const wanted = action < 0 ? 'an old value' : `thread ${this.names[action]}`;
         this.fail(
           FAILURE_SCRIPT,
@@ -537,7 +489,7 @@ export class Scheduler {
         );
       }
       if (able) this._preempt(action, from, to, what);
-    } else if (point && board[B_STRATEGY] !== STRATEGY_SCRIPT) {
+    } else if (point && board[B.STRATEGY] !== STRATEGY_SCRIPT) {
       const next = nextByChance(board, this.me, position, this._reluctant());
       if (next !== this.me) {
         this._log(position, next);
@@ -550,9 +502,9 @@ export class Scheduler {
   /** Which value a marked read returns: a decision of its own, that counts like a preemption. Undefined for the newest. */
   private _chooseOlder(region: Region, byte: number, array: ArrayBufferView, index: number): number | undefined {
     const board = this.board;
-    const position = board[B_STEP] as number;
-    if (position >= (board[B_LIMIT] as number)) this._endless();
-    board[B_STEP] = position + 1;
+    const position = board[B.STEP] as number;
+    if (position >= (board[B.LIMIT] as number)) this._endless();
+    board[B.STEP] = position + 1;
     const number = region.numbers[byte >> this._shift] as number;
     // A word that is wider than a location could be read in halves; those return what is there.
     const older =
@@ -560,34 +512,34 @@ export class Scheduler {
         ? NOTHING
         : this._history.olderValues(number, (array as Int32Array)[index] as number);
     let which = 0;
-    if (position === board[B_NEXT]) {
-      which = OLDER - (board[SCRIPT + (board[B_SCRIPT_AT] as number) * 2 + 1] as number);
+    if (position === board[B.NEXT]) {
+      which = OLDER - (board[SCRIPT + (board[B.SCRIPT_AT] as number) * 2 + 1] as number);
       this._advance();
       if (which < 1 || which > older.length) {
-        if (board[B_TOLERANT] === 0)
+        if (board[B.TOLERANT] === 0)
           this.fail(
             FAILURE_SCRIPT,
             `the schedule asks at ${position} for something else than one of ${older.length} old values`,
           );
         which = 0;
       }
-    } else if (older.length > 0 && board[B_STRATEGY] !== STRATEGY_SCRIPT) {
+    } else if (older.length > 0 && board[B.STRATEGY] !== STRATEGY_SCRIPT) {
       which = olderByChance(board, older.length);
       if (which > 0) this._log(position, OLDER - which);
     }
-    if (older.length > 0) this._trace(position, WHAT_VALUE, older.length);
+    if (older.length > 0) this._trace(position, R.WHAT_VALUE, older.length);
     return which === 0 ? undefined : older[which - 1];
   }
 
   private _preempt(next: number, from: number, to: number, what: number): void {
     const board = this.board;
     const at = this._at;
-    board[at + T_FROM] = from;
-    board[at + T_TO] = to;
-    board[at + T_WRITES] = what & WRITE;
-    if (board[B_REDUCE] === 1) board[B_ASLEEP] = (board[B_ASLEEP] as number) | (1 << this.me);
+    board[at + T.FROM] = from;
+    board[at + T.TO] = to;
+    board[at + T.WRITES] = what & WRITE;
+    if (board[B.REDUCE] === 1) board[B.ASLEEP] = (board[B.ASLEEP] as number) | (1 << this.me);
     this._rouse(next);
-    if (board[B_RECORDING] === 1) this._noteChoice(next, (board[B_STEP] as number) - 1);
+    if (board[B.RECORDING] === 1) this._noteChoice(next, (board[B.STEP] as number) - 1);
     this._handOver(next);
   }
 
@@ -609,40 +561,40 @@ export class Scheduler {
   private _awake(): void {
     const board = this.board;
     const bit = 1 << this.me;
-    if (((board[B_ASLEEP] as number) & bit) === 0) return;
-    board[B_ASLEEP] = (board[B_ASLEEP] as number) & ~bit;
+    if (((board[B.ASLEEP] as number) & bit) === 0) return;
+    board[B.ASLEEP] = (board[B.ASLEEP] as number) & ~bit;
     this._redundant();
   }
 
   /** From here on, the execution repeats another one. */
   private _redundant(): void {
-    if (this.board[B_REDUNDANT] === 0) this.board[B_REDUNDANT] = (this.board[B_TRACE] as number) + 1;
+    if (this.board[B.REDUNDANT] === 0) this.board[B.REDUNDANT] = (this.board[B.TRACE] as number) + 1;
   }
 
   private _give(next: number): void {
     const board = this.board;
     const at = threadAt(next);
-    if (board[at + T_STARTED] === 0 && board[B_MODE] === MODE_RUN) board[at + T_COMMAND] = COMMAND_RUN;
+    if (board[at + T.STARTED] === 0 && board[B.MODE] === MODE_RUN) board[at + T.COMMAND] = COMMAND_RUN;
     this._turn(next);
   }
 
   private _turn(next: number): void {
     const board = this.board;
     const at = threadAt(next);
-    host.store(board, at + T_PARK, 1);
-    host.notify(board, at + T_PARK, 1);
+    host.store(board, at + T.PARK, 1);
+    host.notify(board, at + T.PARK, 1);
   }
 
   /** Who goes on when the running thread cannot: a decision without a preemption. */
   private _choose(): number {
     const board = this.board;
-    const position = board[B_STEP] as number;
-    if (position >= (board[B_LIMIT] as number)) this._endless();
-    board[B_STEP] = position + 1;
-    let enabled = board[B_ENABLED] as number;
+    const position = board[B.STEP] as number;
+    if (position >= (board[B.LIMIT] as number)) this._endless();
+    board[B.STEP] = position + 1;
+    let enabled = board[B.ENABLED] as number;
     if (enabled === 0) enabled = this._stuck();
-    const overdue = board[B_ENABLED] === 0; // all sleep: any one's time may be up first
-    let awake = enabled & ~(board[B_ASLEEP] as number);
+    const overdue = board[B.ENABLED] === 0; // all sleep: any one's time may be up first
+    let awake = enabled & ~(board[B.ASLEEP] as number);
     // Only those are left whose preemption would have been in vain; or a reluctant one goes on, as a deviation.
     const inVain = awake === 0;
     if (inVain) awake = enabled;
@@ -651,23 +603,23 @@ export class Scheduler {
     const usual = next;
     // What it would be if nobody slept: a failing schedule is told in these terms.
     let plain = usual;
-    if (board[B_ASLEEP] !== 0) {
+    if (board[B.ASLEEP] !== 0) {
       plain = overdue ? this._earliest(enabled) : this._after(enabled);
     }
     const reluctant = this._reluctant() & ~enabled;
-    if (position === board[B_NEXT]) {
-      next = board[SCRIPT + (board[B_SCRIPT_AT] as number) * 2 + 1] as number;
+    if (position === board[B.NEXT]) {
+      next = board[SCRIPT + (board[B.SCRIPT_AT] as number) * 2 + 1] as number;
       this._advance();
       if (next < 0 || ((enabled | reluctant) & (1 << next)) === 0) {
-        if (board[B_TOLERANT] === 0) {
+        if (board[B.TOLERANT] === 0) {
           this.fail(FAILURE_SCRIPT, `the schedule asks at ${position} for a thread which cannot run there`);
         }
         next = usual;
       }
-      if (board[B_RECORDING] === 1) this._noteChoice(next, position);
-    } else if (board[B_STRATEGY] !== STRATEGY_SCRIPT) next = chooseByChance(board, awake, reluctant);
-    if (next !== usual && board[B_STRATEGY] !== STRATEGY_SCRIPT) this._log(position, next);
-    this._trace(position, WHAT_FREE | next, ((inVain ? 0 : awake) | (reluctant << 8)) & ~(0x101 << next), plain);
+      if (board[B.RECORDING] === 1) this._noteChoice(next, position);
+    } else if (board[B.STRATEGY] !== STRATEGY_SCRIPT) next = chooseByChance(board, awake, reluctant);
+    if (next !== usual && board[B.STRATEGY] !== STRATEGY_SCRIPT) this._log(position, next);
+    this._trace(position, R.WHAT_FREE | next, ((inVain ? 0 : awake) | (reluctant << 8)) & ~(0x101 << next), plain);
     if (inVain && (enabled & (1 << next)) !== 0) this._redundant();
     this._rouse(next);
     return next;
@@ -675,7 +627,7 @@ export class Scheduler {
 
   /** The next of some threads, in turn. */
   private _after(mask: number): number {
-    const threads = this.board[B_THREADS] as number;
+    const threads = this.board[B.THREADS] as number;
     let next = this.me;
     for (let i = 1; i <= threads; i++) {
       next = (this.me + i) % threads;
@@ -687,11 +639,11 @@ export class Scheduler {
   /** Threads that are not enabled, but could go on: they spin, or sleep with a time limit where that may end. */
   private _reluctant(): number {
     const board = this.board;
-    let mask = board[B_PAUSED] as number;
-    if (board[B_TIMEOUTS] === 0) return mask;
-    for (let t = 0; t < (board[B_THREADS] as number); t++) {
+    let mask = board[B.PAUSED] as number;
+    if (board[B.TIMEOUTS] === 0) return mask;
+    for (let t = 0; t < (board[B.THREADS] as number); t++) {
       const at = threadAt(t);
-      if (board[at + T_STATUS] === STATUS_WAITING && board[at + T_DEADLINE] !== -1) mask |= 1 << t;
+      if (board[at + T.STATUS] === STATUS_WAITING && board[at + T.DEADLINE] !== -1) mask |= 1 << t;
     }
     return mask;
   }
@@ -700,18 +652,18 @@ export class Scheduler {
   private _rouse(thread: number): void {
     const board = this.board;
     const bit = 1 << thread;
-    if (((board[B_ENABLED] as number) & bit) !== 0) return;
+    if (((board[B.ENABLED] as number) & bit) !== 0) return;
     const at = threadAt(thread);
-    if (board[at + T_STATUS] === STATUS_WAITING) {
+    if (board[at + T.STATUS] === STATUS_WAITING) {
       // Its leaving the queue conflicts with a notify that somebody is just about to make.
-      const asleep = board[B_ASLEEP] as number;
-      const address = board[at + T_WAIT] as number;
+      const asleep = board[B.ASLEEP] as number;
+      const address = board[at + T.WAIT] as number;
       if (asleep !== 0) this._wakeSleepers(asleep, address, address + 4, true);
-      board[B_CLOCK] = Math.max(board[B_CLOCK] as number, board[at + T_DEADLINE] as number);
-      board[at + T_OUTCOME] = 1;
+      board[B.CLOCK] = Math.max(board[B.CLOCK] as number, board[at + T.DEADLINE] as number);
+      board[at + T.OUTCOME] = 1;
     } else {
-      board[B_PAUSED] = (board[B_PAUSED] as number) & ~bit;
-      board[at + T_STUBBORN] = STUBBORN_ROUNDS;
+      board[B.PAUSED] = (board[B.PAUSED] as number) & ~bit;
+      board[at + T.STUBBORN] = STUBBORN_ROUNDS;
     }
     this._ready(thread);
   }
@@ -719,34 +671,34 @@ export class Scheduler {
   /** Nobody is enabled. Returns who may go on after all: spinning threads, or those whose time limit may be up. Or gives up. */
   private _stuck(): number {
     const board = this.board;
-    const paused = board[B_PAUSED] as number;
-    const threads = board[B_THREADS] as number;
+    const paused = board[B.PAUSED] as number;
+    const threads = board[B.THREADS] as number;
     let sleepers = 0;
     for (let t = 0; t < threads; t++) {
       const at = threadAt(t);
-      if (board[at + T_STATUS] === STATUS_WAITING && board[at + T_DEADLINE] !== -1) sleepers |= 1 << t;
+      if (board[at + T.STATUS] === STATUS_WAITING && board[at + T.DEADLINE] !== -1) sleepers |= 1 << t;
     }
-    const round = board[B_IDLE] as number;
-    const timesOut = sleepers !== 0 && board[B_TIMEOUTS] === 1;
-    const patient = timesOut ? round < PATIENCE : (board[B_STEP] as number) * 2 < (board[B_LIMIT] as number);
+    const round = board[B.IDLE] as number;
+    const timesOut = sleepers !== 0 && board[B.TIMEOUTS] === 1;
+    const patient = timesOut ? round < PATIENCE : (board[B.STEP] as number) * 2 < (board[B.LIMIT] as number);
     if (paused !== 0 && patient) {
       // They spin, and nobody has written. A spin may have a limit, or a loop that only looks like one an end: let each look once more.
-      board[B_IDLE] = round + 1;
+      board[B.IDLE] = round + 1;
       const tick = round < PATIENCE ? 1 : Math.min(2 ** round, LONGEST_TICK);
-      board[B_CLOCK] = Math.min(2e9, (board[B_CLOCK] as number) + tick);
-      board[B_PAUSED] = 0;
-      for (let t = 0; t < threads; t++) if ((paused & (1 << t)) !== 0) board[threadAt(t) + T_STATUS] = STATUS_READY;
-      board[B_ENABLED] = paused;
+      board[B.CLOCK] = Math.min(2e9, (board[B.CLOCK] as number) + tick);
+      board[B.PAUSED] = 0;
+      for (let t = 0; t < threads; t++) if ((paused & (1 << t)) !== 0) board[threadAt(t) + T.STATUS] = STATUS_READY;
+      board[B.ENABLED] = paused;
       return paused;
     }
     if (sleepers !== 0) {
-      if (board[B_TIMEOUTS] === 0) {
+      if (board[B.TIMEOUTS] === 0) {
         this.fail(
           FAILURE_LOST_WAKEUP,
           `nobody can go on but by a time limit: a wake-up was lost, or there is none\n${this.standing()}`,
         );
       }
-      board[B_IDLE] = 0;
+      board[B.IDLE] = 0;
       return sleepers;
     }
     if (paused !== 0) this.fail(FAILURE_LIVELOCK, `threads spin and nobody writes\n${this.standing()}`);
@@ -757,9 +709,9 @@ export class Scheduler {
   private _earliest(sleepers: number): number {
     const board = this.board;
     let first = -1;
-    for (let t = 0; t < (board[B_THREADS] as number); t++) {
+    for (let t = 0; t < (board[B.THREADS] as number); t++) {
       if ((sleepers & (1 << t)) === 0) continue;
-      if (first === -1 || (board[threadAt(t) + T_DEADLINE] as number) < (board[threadAt(first) + T_DEADLINE] as number))
+      if (first === -1 || (board[threadAt(t) + T.DEADLINE] as number) < (board[threadAt(first) + T.DEADLINE] as number))
         first = t;
     }
     return first;
@@ -768,7 +720,7 @@ export class Scheduler {
   private _endless(): never {
     this.fail(
       FAILURE_LIVELOCK,
-      `no end after ${this.board[B_LIMIT]} steps (a model with more has to say so: \`steps\`)\n${this.standing()}`,
+      `no end after ${this.board[B.LIMIT]} steps (a model with more has to say so: \`steps\`)\n${this.standing()}`,
     );
   }
 
@@ -788,38 +740,38 @@ export class Scheduler {
 
   private _advance(): void {
     const board = this.board;
-    const at = (board[B_SCRIPT_AT] as number) + 1;
-    board[B_SCRIPT_AT] = at;
-    board[B_NEXT] = board[SCRIPT + at * 2] as number;
+    const at = (board[B.SCRIPT_AT] as number) + 1;
+    board[B.SCRIPT_AT] = at;
+    board[B.NEXT] = board[SCRIPT + at * 2] as number;
   }
 
   private _ready(thread: number): void {
     const board = this.board;
-    board[threadAt(thread) + T_STATUS] = STATUS_READY;
-    board[B_ENABLED] = (board[B_ENABLED] as number) | (1 << thread);
+    board[threadAt(thread) + T.STATUS] = STATUS_READY;
+    board[B.ENABLED] = (board[B.ENABLED] as number) | (1 << thread);
   }
 
   private _allEnded(): boolean {
     const board = this.board;
-    for (let t = 0; t < (board[B_THREADS] as number); t++) {
-      if ((board[threadAt(t) + T_STATUS] as number) < STATUS_DONE) return false;
+    for (let t = 0; t < (board[B.THREADS] as number); t++) {
+      if ((board[threadAt(t) + T.STATUS] as number) < STATUS_DONE) return false;
     }
     return true;
   }
 
   private _pause(): void {
     const board = this.board;
-    const stubborn = board[this._at + T_STUBBORN] as number;
+    const stubborn = board[this._at + T.STUBBORN] as number;
     if (stubborn > 0) {
-      board[this._at + T_STUBBORN] = stubborn - 1;
+      board[this._at + T.STUBBORN] = stubborn - 1;
       this._spin.reset();
       return;
     }
-    board[this._at + T_STATUS] = STATUS_PAUSED;
-    board[B_PAUSED] = (board[B_PAUSED] as number) | (1 << this.me);
-    board[B_ENABLED] = (board[B_ENABLED] as number) & ~(1 << this.me);
+    board[this._at + T.STATUS] = STATUS_PAUSED;
+    board[B.PAUSED] = (board[B.PAUSED] as number) | (1 << this.me);
+    board[B.ENABLED] = (board[B.ENABLED] as number) & ~(1 << this.me);
     this._spin.reset();
-    if (board[B_RECORDING] === 1) this._note('pause', 0);
+    if (board[B.RECORDING] === 1) this._note('pause', 0);
     this._yield();
     board[READS + this.me * READS_WORDS] = 0;
   }
@@ -827,11 +779,11 @@ export class Scheduler {
   /** Under the other strategies the script is written, so that it can be replayed. */
   private _log(position: number, next: number): void {
     const board = this.board;
-    const at = board[B_SCRIPT_AT] as number;
+    const at = board[B.SCRIPT_AT] as number;
     if (at >= SCRIPT_ENTRIES) return;
     board[SCRIPT + at * 2] = position;
     board[SCRIPT + at * 2 + 1] = next;
-    board[B_SCRIPT_AT] = at + 1;
+    board[B.SCRIPT_AT] = at + 1;
   }
 
   /* Performing. */
@@ -852,7 +804,7 @@ export class Scheduler {
     const me = this.me;
     const write = (what & WRITE) !== 0;
     const conflicts = write || kind === 'wait';
-    const asleep = board[B_ASLEEP] as number;
+    const asleep = board[B.ASLEEP] as number;
     if (asleep !== 0) this._wakeSleepers(asleep, region.base + byte, region.base + byte + width, conflicts);
     const wide = (what & (USER | BULK)) !== 0;
     // One location for an element, or for a whole page of frame data; more where elements are wider than a granule.
@@ -867,33 +819,33 @@ export class Scheduler {
         number = numberLocation(board, this._locations, region, granule);
         this._locations[number * 2] = region.base + at;
       }
-      const bit = conflicts ? 0x100 << me : kind === 'racyPeek' ? MARKED | (1 << me) : 1 << me;
+      const bit = conflicts ? 0x100 << me : kind === 'racyPeek' ? L.MARKED | (1 << me) : 1 << me;
       const touched = this._locations[number * 2 + 1] as number;
       if ((touched & bit) !== bit) {
         this._locations[number * 2 + 1] = touched | bit;
-        board[B_GREW] = 1;
+        board[B.GREW] = 1;
       }
       const rivals = (conflicts ? touched | (touched >> 8) : touched >> 8) & 0xff & ~(1 << me);
       if (rivals !== 0) shared = number;
       if (kind === 'notify') continue;
       if (write) this._clocks.wrote(number);
       // A read that is marked as racing takes any value; a marked write is still a write to everybody else.
-      if (board[B_RACES] === 1 && what !== 0) {
+      if (board[B.RACES] === 1 && what !== 0) {
         const rival = this._clocks.access(number, write, (what & PLAIN) !== 0);
         if (rival !== -1) this._race(kind, rival, region.base + at, position);
       }
       if ((what & ATOMIC) !== 0 && kind !== 'store') this._clocks.acquire(number, width);
       if (!write) continue;
-      const remembered = ((touched & MARKED) !== 0 || board[B_REMEMBER] === 1) && !wide && width === step;
+      const remembered = ((touched & L.MARKED) !== 0 || board[B.REMEMBER] === 1) && !wide && width === step;
       if (remembered) this._history.wrote(number, (array as unknown as Int32Array)[index] as number);
       if ((what & ATOMIC) !== 0) this._clocks.release(number, width);
       else this._clocks.forget(number);
     }
     // Of several locations, one in which others meet this access.
-    const several = last >= ((byte >> this._shift) + 1) << this._shift ? WHAT_SEVERAL : 0;
-    this._trace(position, several | (conflicts ? WHAT_WRITE : 0) | (point ? WHAT_POINT : 0), shared || number);
+    const several = last >= ((byte >> this._shift) + 1) << this._shift ? R.WHAT_SEVERAL : 0;
+    this._trace(position, several | (conflicts ? R.WHAT_WRITE : 0) | (point ? R.WHAT_POINT : 0), shared || number);
     if (!write || unchanged) {
-      board[this._at + T_KIND] = region.base + byte;
+      board[this._at + T.LAST_READ] = region.base + byte;
       this._hasRead(region.base + byte, wide);
       const value = this._old ?? ((array as unknown as Int32Array)[index] as number);
       // It pauses before its next access: this one must be what it was announced as.
@@ -903,9 +855,9 @@ export class Scheduler {
     }
     if (kind === 'notify') return;
     this._spin.reset();
-    if (what !== WRITE) board[this._at + T_STUBBORN] = 0;
-    board[B_IDLE] = 0;
-    if (board[B_PAUSED] !== 0) this._wakeSpinners(region.base + byte, region.base + byte + width);
+    if (what !== WRITE) board[this._at + T.STUBBORN] = 0;
+    board[B.IDLE] = 0;
+    if (board[B.PAUSED] !== 0) this._wakeSpinners(region.base + byte, region.base + byte + width);
     this._markWritten(region, byte, width, wide);
   }
 
@@ -932,8 +884,8 @@ export class Scheduler {
   /** After a write to bytes [from, to): whoever spins on them looks again. */
   private _wakeSpinners(from: number, to: number): void {
     const board = this.board;
-    for (let t = 0; t < (board[B_THREADS] as number); t++) {
-      if (((board[B_PAUSED] as number) & (1 << t)) === 0) continue;
+    for (let t = 0; t < (board[B.THREADS] as number); t++) {
+      if (((board[B.PAUSED] as number) & (1 << t)) === 0) continue;
       const at = READS + t * READS_WORDS;
       const count = board[at] as number;
       let reads = count === ALL_WORDS;
@@ -942,37 +894,37 @@ export class Scheduler {
         reads = address < to && address + 8 > from;
       }
       if (!reads) continue;
-      board[B_PAUSED] = (board[B_PAUSED] as number) & ~(1 << t);
+      board[B.PAUSED] = (board[B.PAUSED] as number) & ~(1 << t);
       this._ready(t);
     }
   }
 
   private _wakeSleepers(asleep: number, from: number, to: number, write: boolean): void {
     const board = this.board;
-    for (let t = 0; t < (board[B_THREADS] as number); t++) {
+    for (let t = 0; t < (board[B.THREADS] as number); t++) {
       if ((asleep & (1 << t)) === 0) continue;
-      const at = THREADS + t * T_WORDS;
-      if (from >= (board[at + T_TO] as number) || to <= (board[at + T_FROM] as number)) continue;
-      if (!write && board[at + T_WRITES] === 0) continue;
-      board[B_ASLEEP] = (board[B_ASLEEP] as number) & ~(1 << t);
+      const at = threadAt(t);
+      if (from >= (board[at + T.TO] as number) || to <= (board[at + T.FROM] as number)) continue;
+      if (!write && board[at + T.WRITES] === 0) continue;
+      board[B.ASLEEP] = (board[B.ASLEEP] as number) & ~(1 << t);
     }
   }
 
   private _trace(position: number, what: number, location: number, usual = 0): void {
     const board = this.board;
-    const at = TRACE + (board[B_TRACE] as number) * TRACE_WORDS;
-    board[B_TRACE] = (board[B_TRACE] as number) + 1;
-    board[at + R_POSITION] = position;
-    if ((what & (WHAT_FREE | WHAT_VALUE)) !== 0) {
-      board[at + R_WHAT] = (what & WHAT_FREE) !== 0 ? what : what | this.me;
-      board[at + R_OTHERS] = location; // the mask, or how many
-      board[at + R_LOCATION] = usual; // of a choice: whom a schedule need not name
+    const at = TRACE + (board[B.TRACE] as number) * R.WORDS;
+    board[B.TRACE] = (board[B.TRACE] as number) + 1;
+    board[at + R.POSITION] = position;
+    if ((what & (R.WHAT_FREE | R.WHAT_VALUE)) !== 0) {
+      board[at + R.WHAT] = (what & R.WHAT_FREE) !== 0 ? what : what | this.me;
+      board[at + R.OTHERS] = location; // the mask, or how many
+      board[at + R.LOCATION] = usual; // of a choice: whom a schedule need not name
       return;
     }
-    board[at + R_WHAT] = what | this.me;
-    board[at + R_LOCATION] = location;
-    const others = (board[B_ENABLED] as number) & ~(board[B_ASLEEP] as number) & ~(1 << this.me);
-    board[at + R_OTHERS] = (what & WHAT_POINT) === 0 ? others : others | (this._reluctant() << 8);
+    board[at + R.WHAT] = what | this.me;
+    board[at + R.LOCATION] = location;
+    const others = (board[B.ENABLED] as number) & ~(board[B.ASLEEP] as number) & ~(1 << this.me);
+    board[at + R.OTHERS] = (what & R.WHAT_POINT) === 0 ? others : others | (this._reluctant() << 8);
   }
 
   /** Two elements of one location would seem to be one word. */
@@ -1001,7 +953,7 @@ export class Scheduler {
 
   private _outside(kind: string, array: ArrayBufferView | undefined, index: number, value: number): void {
     if (this._mode === MODE_ABORT) throw new Aborted();
-    this.board[B_REPORTED] = ((this.board[B_REPORTED] as number) + 1) | 0;
+    this.board[B.REPORTED] = ((this.board[B.REPORTED] as number) + 1) | 0;
     if (this._mode !== MODE_TRACK || array === undefined) return;
     switch (kind) {
       case 'peek':
@@ -1072,7 +1024,7 @@ export class Scheduler {
     expected: number,
   ): void {
     const before = Number((array as unknown as Int32Array)[index]);
-    const trace = this.board[B_TRACE] as number;
+    const trace = this.board[B.TRACE] as number;
     if (this._old === undefined)
       this.recorder.access(trace, position, kind, address, bytes, before, value, Number(expected));
     else this.recorder.access(trace, position + 1, 'oldPeek', address, bytes, this._old, value, before);
@@ -1080,10 +1032,10 @@ export class Scheduler {
 
   /** Another thread than the usual one goes on, at a decision. */
   private _noteChoice(next: number, position: number): void {
-    this.recorder.note(this.board[B_TRACE] as number, position, `chosen:${next}`, 0);
+    this.recorder.note(this.board[B.TRACE] as number, position, `chosen:${next}`, 0);
   }
 
   private _note(kind: string, address: number): void {
-    this.recorder.note(this.board[B_TRACE] as number, this.board[B_STEP] as number, kind, address);
+    this.recorder.note(this.board[B.TRACE] as number, this.board[B.STEP] as number, kind, address);
   }
 }

@@ -5,18 +5,16 @@ import type { Model } from '../model.ts';
 import { knowingMachines } from '../naming/handles.ts';
 import { isPromise, ModelError, modelsOf, rangesOf } from '../validate.ts';
 import { Actor, textOf } from './actor.ts';
+import * as B from './board/header.ts';
+import { type BoardMemory, makeBoard } from './board/memory.ts';
 import {
-  B_RECORDINGS,
-  B_REPORTED,
-  type BoardMemory,
   COMMAND_END,
   COMMAND_PREPARE,
   COMMAND_RUN,
   FAILURE_CHECK,
   FAILURE_OUTCOME,
   MODE_TRACK,
-  makeBoard,
-} from './board.ts';
+} from './board/values.ts';
 import { type Failure, Leader, NOT_DETERMINISTIC } from './leader.ts';
 import type { Order, Report, ThreadData } from './protocol.ts';
 import type { Recorded } from './recorder.ts';
@@ -220,7 +218,7 @@ function serve(
           say({
             type: 'ran',
             ended: ended.failure === undefined ? ended : { ...ended, failure: legible(ended.failure) },
-            recordings: scheduler.board[B_RECORDINGS] as number,
+            recordings: scheduler.board[B.RECORDINGS] as number,
           });
           break;
         }
@@ -245,9 +243,9 @@ function serve(
 
 /** Refuses to start when a thread's accesses are not reported: a search that does not see them would exhaust anything. */
 function probe(leader: Leader, scheduler: Scheduler, model: Model<unknown>): void {
-  const before = scheduler.board[B_REPORTED];
+  const before = scheduler.board[B.REPORTED];
   const { failure } = leader.execute([]);
-  if (scheduler.board[B_REPORTED] === before) throw new ModelError(`an execution reported no access. ${NO_PORT}`);
+  if (scheduler.board[B.REPORTED] === before) throw new ModelError(`an execution reported no access. ${NO_PORT}`);
   const seen = leader.threadsSeen();
   const silent = model.threads.filter((_, thread) => (seen & (1 << thread)) === 0).map(({ name }) => name);
   const ran = failure === undefined || failure.kind === FAILURE_CHECK || failure.kind === FAILURE_OUTCOME;
