@@ -5,11 +5,6 @@
  *
  * A conflict is a race if at least one side is plain and not marked as meant to race. Marked and Atomics accesses count the same
  * here, but only Atomics order anything.
- *
- * ```
- * note:  execution | release's width | plain writes, 8 | other writes, 8 | plain reads, 8 | other reads, 8 | released clock, 8 | writer | last write
- *        0           1                 2                 10                18               26               34                  42       43
- * ```
  */
 
 import * as B from './board/header.ts';

@@ -4,19 +4,12 @@
  * *valid happens-before reads*). So the writes to the words that marked reads look at are kept, each with the value it overwrote
  * and its writer's clock. Two reads of one thread may find the values in the wrong order: the standard does not promise
  * coherence to plain loads.
- *
- * ```
- * write:  the write before it + 1, or 0 | value overwritten | writer | writer's clock, 8
- *         0                               1                   2        3
- * ```
  */
 
 import * as B from './board/header.ts';
 import * as N from './board/note.ts';
 import { CLOCKS, MAX_THREADS } from './board/places.ts';
 import * as H from './board/write.ts';
-
-/* Of a location's note; see clocks.ts. */
 
 export class History {
   private readonly _board: Int32Array;

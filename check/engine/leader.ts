@@ -10,8 +10,9 @@ import type { End, Model } from '../model.ts';
 import { isPromise, ModelError } from '../validate.ts';
 import { type Actor, forgetObjects, textOf } from './actor.ts';
 import * as B from './board/header.ts';
+import * as L from './board/location.ts';
 import type { BoardMemory } from './board/memory.ts';
-import { CHUNK_SHIFT, MAX_THREADS, RESULT_BYTES, SCRIPT, SCRIPT_ENTRIES, TRACE, threadAt } from './board/places.ts';
+import { CHUNK_SHIFT, FAILURE_AT, RESULT_BYTES, SCRIPT, SCRIPT_ENTRIES, TRACE, threadAt } from './board/places.ts';
 import * as R from './board/record.ts';
 import * as T from './board/thread.ts';
 import {
@@ -34,7 +35,7 @@ import {
 } from './board/values.ts';
 import { clearClocks } from './clocks.ts';
 import { numberLocation, Region, type RegionMemory } from './regions.ts';
-import type { Scheduler } from './scheduler.ts';
+import type { Turn } from './turn.ts';
 
 export const NOT_DETERMINISTIC =
   'the same schedule ran in two ways: a model must not depend on Math.random, Date, or what an earlier execution left in variables';
@@ -107,7 +108,7 @@ export class Leader {
   reduction = true;
   bound = 0;
   private readonly _actor: Actor;
-  private readonly _scheduler: Scheduler;
+  private readonly _turn: Turn;
   private readonly _board: Int32Array;
   private readonly _locations: Int32Array;
   private readonly _dirty: Int32Array;
@@ -123,19 +124,19 @@ export class Leader {
   private _frontier: Node[] = [];
   private _foreign = new Map<Node, Prefix>();
   /** Masks of the threads that touch a location, as they were when the round began. */
-  private _known = new Int32Array(2);
+  private _known = new Int32Array(L.WORDS);
 
   constructor(actor: Actor, memory: BoardMemory, regions: readonly RegionMemory[]) {
     this._actor = actor;
-    this._scheduler = actor.scheduler;
-    this._board = actor.scheduler.board;
+    this._turn = actor.turn;
+    this._board = actor.turn.board;
     this._model = actor.model;
     this._threads = actor.model.threads.length;
     this._mortal = actor.model.threads.map((thread) => thread.mortal === true);
     this._locations = new Int32Array(memory.locations);
     this._dirty = new Int32Array(memory.dirty);
-    this._texts = new Uint16Array(memory.text, 0, (MAX_THREADS * RESULT_BYTES) / 2);
-    this._failureText = new Uint8Array(memory.text, MAX_THREADS * RESULT_BYTES);
+    this._texts = new Uint16Array(memory.text, 0, FAILURE_AT / 2);
+    this._failureText = new Uint8Array(memory.text, FAILURE_AT);
     this._regions = regions.map((region) => new Region(region));
     this._initial = this._regions.map((region) => sliceBytes.call(region.bytes));
     this._legal = actor.model.outcomes === undefined ? undefined : new Set(actor.model.outcomes);
@@ -149,19 +150,19 @@ export class Leader {
     this._restore();
     this._begin(script, options);
     const actor = this._actor;
-    const scheduler = this._scheduler;
-    scheduler.setMode(MODE_TRACK);
+    const turn = this._turn;
+    turn.setMode(MODE_TRACK);
     actor.prepare();
     let over = false;
-    if (this._threads > 1) scheduler.command(1, COMMAND_PREPARE);
+    if (this._threads > 1) turn.command(1, COMMAND_PREPARE);
     else over = actor.start();
     while (!over) {
-      const command = scheduler.park();
+      const command = turn.park();
       if (command === COMMAND_RUN) over = actor.run();
       else if (command === COMMAND_END) over = true;
       else throw new Error(`the leader was sent command ${command}`);
     }
-    scheduler.setMode(MODE_TRACK);
+    turn.setMode(MODE_TRACK);
     this.totals.executions++;
     this.totals.steps += board[B.TRACE] as number;
     const redundant = board[B.REDUNDANT] !== 0;
@@ -169,8 +170,8 @@ export class Leader {
     let outcome: string | undefined;
     const followed = options.strategy === undefined || options.strategy === STRATEGY_SCRIPT;
     if (board[B.FAILURE] === FAILURE_NONE && followed && options.tolerant !== true && board[B.NEXT] !== NEVER)
-      scheduler.note(FAILURE_SCRIPT, `the execution has ended before decision ${board[B.NEXT]} of the schedule`);
-    scheduler.setMode(MODE_TRACK);
+      turn.note(FAILURE_SCRIPT, `the execution has ended before decision ${board[B.NEXT]} of the schedule`);
+    turn.setMode(MODE_TRACK);
     if (board[B.FAILURE] === FAILURE_NONE) outcome = this._check();
     const kind = board[B.FAILURE] as number;
     if (kind === FAILURE_MODEL) throw new ModelError(this._failure());
@@ -271,7 +272,8 @@ export class Leader {
     for (let i = 0; i < 8; i++) next();
     board[B.RANDOM] = next() | 1;
     board[B.CHANCE] = Math.round((options.chance ?? 0.05) * 65536);
-    const changes = options.strategy === STRATEGY_PCT ? Math.max(0, Math.min(8, (options.depth ?? 3) - 1)) : 0;
+    const changes =
+      options.strategy === STRATEGY_PCT ? Math.max(0, Math.min(B.CHANGES_MOST, (options.depth ?? 3) - 1)) : 0;
     board[B.CHANGE_COUNT] = changes;
     for (let i = 0; i < changes; i++) board[B.CHANGES + i] = next() % Math.max(1, options.length ?? 200);
     const order = Array.from({ length: this._threads }, (_, i) => i);
@@ -341,13 +343,13 @@ export class Leader {
         if (isPromise(check.call(this._model, end)))
           throw new Error('check returned a promise: it is one synchronous call');
       } catch (error) {
-        this._scheduler.note(FAILURE_CHECK, textOf(error));
-        this._scheduler.setMode(MODE_TRACK);
+        this._turn.note(FAILURE_CHECK, textOf(error));
+        this._turn.setMode(MODE_TRACK);
       }
     }
     if (this._legal !== undefined && !this._legal.has(outcome)) {
-      this._scheduler.note(FAILURE_OUTCOME, `the results ${outcome} are not among those that may come up`);
-      this._scheduler.setMode(MODE_TRACK);
+      this._turn.note(FAILURE_OUTCOME, `the results ${outcome} are not among those that may come up`);
+      this._turn.setMode(MODE_TRACK);
     }
     return outcome;
   }
@@ -380,7 +382,7 @@ export class Leader {
     this._frontier = [];
     this._foreign = new Map();
     this.add(prefixes);
-    this._known = this._locations.slice(0, ((this._board[B.LOCATIONS] as number) + 1) * 2);
+    this._known = this._locations.slice(0, ((this._board[B.LOCATIONS] as number) + 1) * L.WORDS);
     this._board[B.GREW] = 0;
   }
 
@@ -395,6 +397,11 @@ export class Leader {
     }
   }
 
+  /** Counts an execution's results. */
+  count(outcome: string): void {
+    this.outcomes.set(outcome, (this.outcomes.get(outcome) ?? 0) + 1);
+  }
+
   get pending(): number {
     return this._frontier.length;
   }
@@ -406,7 +413,7 @@ export class Leader {
     const ended = this.execute(this._scriptOf(node), { searching: true });
     if (ended.failure?.kind === FAILURE_SCRIPT) throw new ModelError(`${NOT_DETERMINISTIC} (${ended.failure.text})`);
     if (ended.failure !== undefined) return ended.failure;
-    if (ended.outcome !== undefined) this.outcomes.set(ended.outcome, (this.outcomes.get(ended.outcome) ?? 0) + 1);
+    if (ended.outcome !== undefined) this.count(ended.outcome);
     this._branch(node);
     return undefined;
   }
@@ -439,20 +446,17 @@ export class Leader {
         if (!mayPreempt || (what & R.WHAT_POINT) === 0) continue;
         if (this.reduction) {
           const location = board[at + R.LOCATION] as number;
-          const mask =
-            location === 0 ? 0xffff : location * 2 + 1 < known.length ? (known[location * 2 + 1] as number) : 0;
-          const conflicting =
-            ((what & R.WHAT_WRITE) !== 0 ? (mask | (mask >> 8)) & 0xff : (mask >> 8) & 0xff) & ~(1 << thread);
-          if (conflicting === 0) continue;
+          const mask = location === 0 ? L.ANYBODY : maskOf(known, location);
+          if ((L.conflicting(mask, (what & R.WHAT_WRITE) !== 0) & ~(1 << thread)) === 0) continue;
         }
       }
-      if (!mayPreempt) others &= 0xff;
+      if (!mayPreempt) others &= L.THREADS;
       for (let other = 0; others !== 0; other++, others >>= 1) {
         if ((others & 1) === 0) continue;
-        const costs = free && other < 8 ? 0 : 1;
+        const costs = free && other < R.RELUCTANT_SHIFT ? 0 : 1;
         const several = (what & R.WHAT_SEVERAL) !== 0;
         const mark = several ? -1 : free ? FREELY : (board[at + R.LOCATION] as number) * 16 + thread;
-        this._push(node, position, other & 7, node.preemptions + costs, mark);
+        this._push(node, position, other % R.RELUCTANT_SHIFT, node.preemptions + costs, mark);
       }
     }
   }
@@ -515,8 +519,8 @@ export class Leader {
     if (this._board[B.GREW] === 0) return false;
     const count = (this._board[B.LOCATIONS] as number) + 1;
     for (let i = 1; i < count; i++) {
-      const before = i * 2 + 1 < this._known.length ? (this._known[i * 2 + 1] as number) : 0;
-      const now = this._locations[i * 2 + 1] as number;
+      const before = maskOf(this._known, i);
+      const now = maskOf(this._locations, i);
       if (now !== before && sharing(now) !== sharing(before)) return true;
     }
     return false;
@@ -525,7 +529,7 @@ export class Leader {
   /** Byte address and mask of every location touched, in turn. */
   locations(): number[] {
     const count = (this._board[B.LOCATIONS] as number) + 1;
-    return Array.from(this._locations.subarray(2, count * 2));
+    return Array.from(this._locations.subarray(L.WORDS, count * L.WORDS));
   }
 
   /** What other crews know. */
@@ -539,9 +543,10 @@ export class Leader {
       let number = region.numbers[granule] as number;
       if (number === 0) {
         number = numberLocation(this._board, this._locations, region, granule);
-        this._locations[number * 2] = address;
+        this._locations[number * L.WORDS + L.ADDRESS] = address;
       }
-      this._locations[number * 2 + 1] = (this._locations[number * 2 + 1] as number) | (pairs[i + 1] as number);
+      const mask = number * L.WORDS + L.MASK;
+      this._locations[mask] = (this._locations[mask] as number) | (pairs[i + 1] as number);
     }
   }
 }
@@ -551,9 +556,15 @@ function asksForOld(script: readonly number[]): boolean {
   return false;
 }
 
+/** A location's mask in a list, 0 where the list has none of it. */
+function maskOf(locations: Int32Array, location: number): number {
+  const at = location * L.WORDS + L.MASK;
+  return at < locations.length ? (locations[at] as number) : 0;
+}
+
 /** The part of a mask that decides where the schedule may change: 0 unless two threads meet and one writes. */
 function sharing(mask: number): number {
-  const writers = (mask >> 8) & 0xff;
-  const all = (mask | (mask >> 8)) & 0xff;
+  const writers = L.conflicting(mask, false);
+  const all = L.conflicting(mask, true);
   return writers === 0 || (all & (all - 1)) === 0 ? 0 : mask;
 }

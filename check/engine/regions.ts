@@ -89,7 +89,7 @@ export function numberLocation(board: Int32Array, locations: Int32Array, region:
   if (number >= L.MOST) throw new Error(`a model may touch ${L.MOST} shared locations, this one touches more`);
   board[B.LOCATIONS] = number;
   region.numbers[granule] = number;
-  locations[number * 2] = region.base;
+  locations[number * L.WORDS + L.ADDRESS] = region.base;
   return number;
 }
 

@@ -15,7 +15,7 @@ export function standing(board: Int32Array, names: readonly string[], held: (add
     const status = board[at + T.STATUS];
     if (status === STATUS_WAITING) {
       const address = board[at + T.WAIT] as number;
-      const until = board[at + T.DEADLINE] === -1 ? '' : ', with a time limit';
+      const until = board[at + T.DEADLINE] === T.FOREVER ? '' : ', with a time limit';
       lines.push(`${name} sleeps on @${address} ${held(address)}${until}`);
     } else if (status === STATUS_PAUSED) lines.push(`${name} spins on @${board[at + T.LAST_READ]}`);
     else if (status === STATUS_JOINING)

@@ -54,7 +54,7 @@ function observe(scheduler: Scheduler): number {
     (globalThis as { [key: symbol]: ((observer: PortObserver) => void)[] | undefined })[
       Symbol.for('vmspace.checked-ports')
     ] ?? [];
-  for (const install of ports) install(scheduler as unknown as PortObserver);
+  for (const install of ports) install(scheduler.observer as PortObserver);
   return ports.length;
 }
 
@@ -72,7 +72,7 @@ function lead(model: Model<unknown>): void {
   const scheduler = makeActor(model, memory);
   const ports = observe(scheduler);
   if (ports === 0) throw new ModelError(NO_PORT);
-  scheduler.setMode(MODE_TRACK);
+  scheduler.turn.setMode(MODE_TRACK);
   const shared = model.setup();
   if (isPromise(shared)) throw new ModelError('setup returned a promise: it is one synchronous call');
   const buffers = findBuffers(shared);
@@ -218,7 +218,7 @@ function serve(
           say({
             type: 'ran',
             ended: ended.failure === undefined ? ended : { ...ended, failure: legible(ended.failure) },
-            recordings: scheduler.board[B.RECORDINGS] as number,
+            recordings: scheduler.turn.board[B.RECORDINGS] as number,
           });
           break;
         }
@@ -231,7 +231,7 @@ function serve(
   });
   const { title, invariant, preemptions, outcomes } = model;
   const facts = {
-    threads: scheduler.names,
+    threads: scheduler.turn.names,
     title,
     invariant,
     preemptions,
@@ -243,9 +243,9 @@ function serve(
 
 /** Refuses to start when a thread's accesses are not reported: a search that does not see them would exhaust anything. */
 function probe(leader: Leader, scheduler: Scheduler, model: Model<unknown>): void {
-  const before = scheduler.board[B.REPORTED];
+  const before = scheduler.turn.board[B.REPORTED];
   const { failure } = leader.execute([]);
-  if (scheduler.board[B.REPORTED] === before) throw new ModelError(`an execution reported no access. ${NO_PORT}`);
+  if (scheduler.turn.board[B.REPORTED] === before) throw new ModelError(`an execution reported no access. ${NO_PORT}`);
   const seen = leader.threadsSeen();
   const silent = model.threads.filter((_, thread) => (seen & (1 << thread)) === 0).map(({ name }) => name);
   const ran = failure === undefined || failure.kind === FAILURE_CHECK || failure.kind === FAILURE_OUTCOME;
@@ -277,19 +277,19 @@ function follow(model: Model<unknown>): void {
   port.postMessage({ type: 'loaded' });
   const last = data.me === model.threads.length - 1;
   for (;;) {
-    const command = scheduler.park();
+    const command = scheduler.turn.park();
     let over = false;
     if (command === COMMAND_PREPARE) {
       try {
         actor.prepare();
       } catch (error) {
-        say({ type: 'broken', text: `prepare of ${scheduler.names[data.me]}: ${textOf(error)}` });
+        say({ type: 'broken', text: `prepare of ${scheduler.turn.names[data.me]}: ${textOf(error)}` });
         return;
       }
       if (last) over = actor.start();
-      else scheduler.command(data.me + 1, COMMAND_PREPARE);
+      else scheduler.turn.command(data.me + 1, COMMAND_PREPARE);
     } else if (command === COMMAND_RUN) over = actor.run();
-    if (over) scheduler.command(0, COMMAND_END);
+    if (over) scheduler.turn.command(0, COMMAND_END);
   }
 }
 
