@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { CheckerError } from './crews.ts';
-import { KILL, MAX_THREADS, OLDER, SCRIPT_ENTRIES } from './engine/board.ts';
+import { MAX_THREADS, SCRIPT_ENTRIES } from './engine/board/places.ts';
+import { KILL, OLDER } from './engine/board/values.ts';
 import type { Prefix } from './engine/leader.ts';
 import type { ModelSource } from './engine/protocol.ts';
 

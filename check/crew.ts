@@ -1,7 +1,8 @@
 /** The process of one crew: a Worker per modelled thread. It only passes messages on; started by explore.ts. */
 import { Worker } from 'node:worker_threads';
-import type { BoardMemory } from './engine/board.ts';
-import { MAX_THREADS } from './engine/board.ts';
+
+import type { BoardMemory } from './engine/board/memory.ts';
+import { MAX_THREADS } from './engine/board/places.ts';
 import type { ModelSource, Order, Report, ThreadData } from './engine/protocol.ts';
 import type { RegionMemory } from './engine/regions.ts';
 

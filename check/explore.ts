@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { type Checkpoint, isScript, programOf, validCheckpoint } from './checkpoint.ts';
 import { CheckerError, Crew } from './crews.ts';
-import { FAILURE_OUTCOME, FAILURE_SCRIPT, STRATEGY_PCT, STRATEGY_RANDOM } from './engine/board.ts';
+import { FAILURE_OUTCOME, FAILURE_SCRIPT, STRATEGY_PCT, STRATEGY_RANDOM } from './engine/board/values.ts';
 import type { Ended, Failure, Prefix, RunOptions, Totals } from './engine/leader.ts';
 import type { Facts, ModelSource, Order } from './engine/protocol.ts';
 import type { Recorded } from './engine/recorder.ts';

@@ -3,7 +3,8 @@
  * usual: `57b` lets the second thread go on at decision 57, `90!` ends the running thread there, `61~1` has a marked read return
  * the newest of its old values. `-` is the schedule without any.
  */
-import { KILL, MAX_THREADS, OLDER } from './engine/board.ts';
+import { MAX_THREADS } from './engine/board/places.ts';
+import { KILL, OLDER } from './engine/board/values.ts';
 
 export function formatSchedule(script: readonly number[]): string {
   if (script.length === 0) return '-';

@@ -1,5 +1,5 @@
 /** What a module exports as `models`, looked at before anything runs: a model that is not one would exhaust nothing. */
-import { MAX_THREADS } from './engine/board.ts';
+import { MAX_THREADS } from './engine/board/places.ts';
 import type { WordRange } from './engine/regions.ts';
 import type { Model } from './model.ts';
 

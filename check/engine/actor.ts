@@ -1,26 +1,26 @@
 /** One thread of a model in its Worker: prepares, runs to its end or to its death, and hands the turn on. */
 import type { Model, ThreadContext } from '../model.ts';
 import { isPromise } from '../validate.ts';
+import * as B from './board/header.ts';
+import type { BoardMemory } from './board/memory.ts';
+import { RESULT_BYTES, threadAt } from './board/places.ts';
+import * as T from './board/thread.ts';
 import {
-  B_RECORDING,
-  B_RECORDINGS,
-  type BoardMemory,
   COMMAND_RUN,
   FAILURE_MODEL,
   FAILURE_THROWN,
   MODE_ABORT,
   MODE_RUN,
-  RESULT_BYTES,
   STATUS_DEAD,
   STATUS_DONE,
-  T_RESULT,
-  threadAt,
-} from './board.ts';
+} from './board/values.ts';
 import type { Recorded } from './recorder.ts';
-import { Aborted, Killed, type Scheduler } from './scheduler.ts';
+import type { Scheduler } from './scheduler.ts';
+import { Aborted, Killed, type Turn } from './turn.ts';
 
 export class Actor {
   readonly scheduler: Scheduler;
+  readonly turn: Turn;
   readonly model: Model<unknown>;
   readonly shared: unknown;
   /** Called with what was recorded, when a recorded execution has ended for this thread. */
@@ -32,14 +32,15 @@ export class Actor {
 
   constructor(scheduler: Scheduler, memory: BoardMemory, model: Model<unknown>, shared: unknown) {
     this.scheduler = scheduler;
+    this.turn = scheduler.turn;
     this.model = model;
     this.shared = shared;
-    this._me = scheduler.me;
+    this._me = scheduler.turn.me;
     this._results = new Uint16Array(memory.text, this._me * RESULT_BYTES, RESULT_BYTES / 2);
     this._context = {
-      thread: scheduler.me,
+      thread: scheduler.turn.me,
       now: () => scheduler.time(),
-      join: (name) => scheduler.join(name),
+      join: (name) => scheduler.blocker.join(name),
       yield: () => scheduler.yieldPoint(),
     };
   }
@@ -51,41 +52,41 @@ export class Actor {
 
   /** The last thread that has prepared lets the execution begin. True if all ended in this very call. */
   start(): boolean {
-    const { scheduler } = this;
-    scheduler.setMode(MODE_RUN);
+    const { scheduler, turn } = this;
+    turn.setMode(MODE_RUN);
     let next: number;
     try {
-      next = scheduler.start();
+      next = scheduler.first();
     } catch (error) {
       if (!(error instanceof Aborted)) throw error;
       return this._unwound();
     }
     if (next === this._me) return this.run();
-    scheduler.command(next, COMMAND_RUN);
+    turn.command(next, COMMAND_RUN);
     return false;
   }
 
   /** Runs the thread to its end. True if the execution is over and nobody else has the turn. */
   run(): boolean {
-    const { scheduler, model } = this;
+    const { scheduler, turn, model } = this;
     let status = STATUS_DONE;
     scheduler.begin();
     // It will tell when others have already gone on: counted while they wait.
-    scheduler.board[B_RECORDINGS] = (scheduler.board[B_RECORDINGS] as number) + 1;
+    turn.board[B.RECORDINGS] = (turn.board[B.RECORDINGS] as number) + 1;
     try {
       const result = model.threads[this._me]?.run(this._local, this._context);
-      if (scheduler.dead) throw new Killed(); // what it caught was its own death
+      if (turn.dead) throw new Killed(); // what it caught was its own death
       this._store(result);
     } catch (error) {
-      if (error instanceof Aborted || scheduler.mode === MODE_ABORT) return this._unwound();
-      if (error instanceof Killed || scheduler.dead) status = STATUS_DEAD;
+      if (error instanceof Aborted || turn.mode === MODE_ABORT) return this._unwound();
+      if (error instanceof Killed || turn.dead) status = STATUS_DEAD;
       else {
-        scheduler.note(FAILURE_THROWN, textOf(error));
+        turn.note(FAILURE_THROWN, textOf(error));
         return this._unwound();
       }
     }
     try {
-      const over = scheduler.ended(status);
+      const over = scheduler.blocker.ended(status);
       this._tell();
       return over;
     } catch (error) {
@@ -96,17 +97,16 @@ export class Actor {
 
   private _unwound(): boolean {
     this._tell();
-    return this.scheduler.unwound();
+    return this.turn.unwound();
   }
 
   private _tell(): void {
-    const { board, recorder } = this.scheduler;
-    if (board[B_RECORDING] === 1) this.onRecorded(recorder.recorded);
+    if (this.turn.board[B.RECORDING] === 1) this.onRecorded(this.scheduler.recorder.recorded);
   }
 
   /** It is not the program that is wrong, but the model. */
   private _unfit(why: string): never {
-    return this.scheduler.fail(FAILURE_MODEL, `thread ${this.scheduler.names[this._me]}: ${why}`);
+    return this.turn.fail(FAILURE_MODEL, `thread ${this.turn.names[this._me]}: ${why}`);
   }
 
   private _store(result: unknown): void {
@@ -120,7 +120,7 @@ export class Actor {
     if (text.length > RESULT_BYTES / 2)
       this._unfit(`a result of ${text.length} characters: ${RESULT_BYTES / 2} are possible`);
     for (let i = 0; i < text.length; i++) this._results[i] = text.charCodeAt(i);
-    this.scheduler.board[threadAt(this._me) + T_RESULT] = text.length;
+    this.turn.board[threadAt(this._me) + T.RESULT] = text.length;
   }
 }
 

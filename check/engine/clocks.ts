@@ -5,22 +5,11 @@
  *
  * A conflict is a race if at least one side is plain and not marked as meant to race. Marked and Atomics accesses count the same
  * here, but only Atomics order anything.
- *
- * ```
- * note:  execution | release's width | plain writes, 8 | other writes, 8 | plain reads, 8 | other reads, 8 | released clock, 8 | writer | last write
- *        0           1                 2                 10                18               26               34                  42       43
- * ```
  */
-import { B_EXECUTION, B_THREADS, CLOCKS, MAX_THREADS, NOTE_WORDS } from './board.ts';
 
-const N_EXECUTION = 0;
-const N_RELEASED = 1;
-const N_PLAIN_WRITES = 2;
-const N_WRITES = 10;
-const N_PLAIN_READS = 18;
-const N_READS = 26;
-const N_CLOCK = 34;
-const N_WRITER = 42;
+import * as B from './board/header.ts';
+import * as N from './board/note.ts';
+import { CLOCKS, MAX_THREADS } from './board/places.ts';
 
 export class Clocks {
   private readonly _board: Int32Array;
@@ -39,49 +28,49 @@ export class Clocks {
   access(location: number, write: boolean, plain: boolean): number {
     const notes = this._notes;
     const board = this._board;
-    const note = location * NOTE_WORDS;
+    const note = location * N.WORDS;
     const me = this._me;
-    if (notes[note + N_EXECUTION] !== board[B_EXECUTION]) this._clear(note);
-    const threads = board[B_THREADS] as number;
+    if (notes[note + N.EXECUTION] !== board[B.EXECUTION]) this._clear(note);
+    const threads = board[B.THREADS] as number;
     for (let other = 0; other < threads; other++) {
       if (other === me) continue;
       const seen = board[this._mine + other] as number;
-      if ((notes[note + N_PLAIN_WRITES + other] as number) > seen) return other;
-      if (plain && (notes[note + N_WRITES + other] as number) > seen) return other;
+      if ((notes[note + N.PLAIN_WRITES + other] as number) > seen) return other;
+      if (plain && (notes[note + N.WRITES + other] as number) > seen) return other;
       if (!write) continue;
-      if ((notes[note + N_PLAIN_READS + other] as number) > seen) return other;
-      if (plain && (notes[note + N_READS + other] as number) > seen) return other;
+      if ((notes[note + N.PLAIN_READS + other] as number) > seen) return other;
+      if (plain && (notes[note + N.READS + other] as number) > seen) return other;
     }
-    const column = write ? (plain ? N_PLAIN_WRITES : N_WRITES) : plain ? N_PLAIN_READS : N_READS;
+    const column = write ? (plain ? N.PLAIN_WRITES : N.WRITES) : plain ? N.PLAIN_READS : N.READS;
     notes[note + column + me] = board[this._mine + me] as number;
-    if (write && plain) notes[note + N_RELEASED] = 0;
+    if (write && plain) notes[note + N.RELEASED] = 0;
     return -1;
   }
 
   /** Remembers who wrote last. */
   wrote(location: number): void {
-    const note = location * NOTE_WORDS;
-    if (this._notes[note + N_EXECUTION] !== this._board[B_EXECUTION]) this._clear(note);
-    this._notes[note + N_WRITER] = this._me + 1;
+    const note = location * N.WORDS;
+    if (this._notes[note + N.EXECUTION] !== this._board[B.EXECUTION]) this._clear(note);
+    this._notes[note + N.WRITER] = this._me + 1;
   }
 
   /** The thread that wrote last in this execution, or -1. */
   writerOf(location: number): number {
-    const note = location * NOTE_WORDS;
-    return this._notes[note + N_EXECUTION] === this._board[B_EXECUTION]
-      ? (this._notes[note + N_WRITER] as number) - 1
+    const note = location * N.WORDS;
+    return this._notes[note + N.EXECUTION] === this._board[B.EXECUTION]
+      ? (this._notes[note + N.WRITER] as number) - 1
       : -1;
   }
 
   /** What an Atomics read learns from the write it reads from, if they are of the same width. After `access`. */
   acquire(location: number, width: number): void {
     const notes = this._notes;
-    const note = location * NOTE_WORDS;
-    if (notes[note + N_RELEASED] !== width) return;
+    const note = location * N.WORDS;
+    if (notes[note + N.RELEASED] !== width) return;
     const board = this._board;
-    const threads = board[B_THREADS] as number;
+    const threads = board[B.THREADS] as number;
     for (let t = 0; t < threads; t++) {
-      const released = notes[note + N_CLOCK + t] as number;
+      const released = notes[note + N.CLOCK + t] as number;
       if (released > (board[this._mine + t] as number)) board[this._mine + t] = released;
     }
   }
@@ -89,22 +78,22 @@ export class Clocks {
   /** An Atomics write publishes all that this thread has done and learnt. After `access`, and after `acquire` if it also reads. */
   release(location: number, width: number): void {
     const notes = this._notes;
-    const note = location * NOTE_WORDS;
+    const note = location * N.WORDS;
     const board = this._board;
-    const threads = board[B_THREADS] as number;
-    for (let t = 0; t < threads; t++) notes[note + N_CLOCK + t] = board[this._mine + t] as number;
-    notes[note + N_RELEASED] = width;
+    const threads = board[B.THREADS] as number;
+    for (let t = 0; t < threads; t++) notes[note + N.CLOCK + t] = board[this._mine + t] as number;
+    notes[note + N.RELEASED] = width;
     board[this._mine + this._me] = (board[this._mine + this._me] as number) + 1;
   }
 
   /** A marked write is not synchronising: what was published here before is no longer what a reader finds. */
   forget(location: number): void {
-    this._notes[location * NOTE_WORDS + N_RELEASED] = 0;
+    this._notes[location * N.WORDS + N.RELEASED] = 0;
   }
 
   private _clear(note: number): void {
-    this._notes.fill(0, note, note + NOTE_WORDS);
-    this._notes[note + N_EXECUTION] = this._board[B_EXECUTION] as number;
+    this._notes.fill(0, note, note + N.WORDS);
+    this._notes[note + N.EXECUTION] = this._board[B.EXECUTION] as number;
   }
 }
 

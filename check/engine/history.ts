@@ -4,21 +4,12 @@
  * *valid happens-before reads*). So the writes to the words that marked reads look at are kept, each with the value it overwrote
  * and its writer's clock. Two reads of one thread may find the values in the wrong order: the standard does not promise
  * coherence to plain loads.
- *
- * ```
- * write:  the write before it + 1, or 0 | value overwritten | writer | writer's clock, 8
- *         0                               1                   2        3
- * ```
  */
-import { B_EXECUTION, B_HISTORY, B_THREADS, CLOCKS, HISTORY_WORDS, MAX_THREADS, NOTE_WORDS } from './board.ts';
 
-const H_PREVIOUS = 0;
-const H_VALUE = 1;
-const H_WRITER = 2;
-const H_CLOCK = 3;
-/* Of a location's note; see clocks.ts. */
-const N_EXECUTION = 0;
-const N_LAST = 43;
+import * as B from './board/header.ts';
+import * as N from './board/note.ts';
+import { CLOCKS, MAX_THREADS } from './board/places.ts';
+import * as H from './board/write.ts';
 
 export class History {
   private readonly _board: Int32Array;
@@ -38,15 +29,15 @@ export class History {
   wrote(location: number, overwritten: number): void {
     const board = this._board;
     const writes = this._writes;
-    const number = board[B_HISTORY] as number;
-    board[B_HISTORY] = number + 1;
-    const at = number * HISTORY_WORDS;
-    const last = location * NOTE_WORDS + N_LAST;
-    writes[at + H_PREVIOUS] = this._notes[last] as number;
-    writes[at + H_VALUE] = overwritten;
-    writes[at + H_WRITER] = this._me;
+    const number = board[B.HISTORY] as number;
+    board[B.HISTORY] = number + 1;
+    const at = number * H.WORDS;
+    const last = location * N.WORDS + N.LAST;
+    writes[at + H.PREVIOUS] = this._notes[last] as number;
+    writes[at + H.VALUE] = overwritten;
+    writes[at + H.WRITER] = this._me;
     const clock = CLOCKS + this._me * MAX_THREADS;
-    for (let t = 0; t < (board[B_THREADS] as number); t++) writes[at + H_CLOCK + t] = board[clock + t] as number;
+    for (let t = 0; t < (board[B.THREADS] as number); t++) writes[at + H.CLOCK + t] = board[clock + t] as number;
     this._notes[last] = number + 1;
   }
 
@@ -54,13 +45,13 @@ export class History {
   olderValues(location: number, newest: number): readonly number[] {
     const found = this._found;
     found.length = 0;
-    const note = location * NOTE_WORDS;
-    if (this._notes[note + N_EXECUTION] !== this._board[B_EXECUTION]) return found;
-    const last = this._notes[note + N_LAST] as number;
+    const note = location * N.WORDS;
+    if (this._notes[note + N.EXECUTION] !== this._board[B.EXECUTION]) return found;
+    const last = this._notes[note + N.LAST] as number;
     for (let later = last; later !== 0; ) {
-      const at = (later - 1) * HISTORY_WORDS;
-      const value = this._writes[at + H_VALUE] as number;
-      const earlier = this._writes[at + H_PREVIOUS] as number; // the write of that value, 0 if it was there in the beginning
+      const at = (later - 1) * H.WORDS;
+      const value = this._writes[at + H.VALUE] as number;
+      const earlier = this._writes[at + H.PREVIOUS] as number; // the write of that value, 0 if it was there in the beginning
       if (value !== newest && !found.includes(value) && !this._hidden(earlier, last)) found.push(value);
       later = earlier;
     }
@@ -71,18 +62,18 @@ export class History {
   private _hidden(hidden: number, last: number): boolean {
     const writes = this._writes;
     const mine = CLOCKS + this._me * MAX_THREADS;
-    for (let by = last; by !== hidden; by = writes[(by - 1) * HISTORY_WORDS + H_PREVIOUS] as number) {
-      const at = (by - 1) * HISTORY_WORDS;
-      const writer = writes[at + H_WRITER] as number;
-      if ((writes[at + H_CLOCK + writer] as number) > (this._board[mine + writer] as number)) continue;
+    for (let by = last; by !== hidden; by = writes[(by - 1) * H.WORDS + H.PREVIOUS] as number) {
+      const at = (by - 1) * H.WORDS;
+      const writer = writes[at + H.WRITER] as number;
+      if ((writes[at + H.CLOCK + writer] as number) > (this._board[mine + writer] as number)) continue;
       if (hidden === 0 || this._precedes(hidden, at)) return true;
     }
     return false;
   }
 
   private _precedes(write: number, at: number): boolean {
-    const from = (write - 1) * HISTORY_WORDS;
-    const writer = this._writes[from + H_WRITER] as number;
-    return (this._writes[from + H_CLOCK + writer] as number) <= (this._writes[at + H_CLOCK + writer] as number);
+    const from = (write - 1) * H.WORDS;
+    const writer = this._writes[from + H.WRITER] as number;
+    return (this._writes[from + H.CLOCK + writer] as number) <= (this._writes[at + H.CLOCK + writer] as number);
   }
 }

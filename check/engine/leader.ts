@@ -9,44 +9,13 @@
 import type { End, Model } from '../model.ts';
 import { isPromise, ModelError } from '../validate.ts';
 import { type Actor, forgetObjects, textOf } from './actor.ts';
+import * as B from './board/header.ts';
+import * as L from './board/location.ts';
+import type { BoardMemory } from './board/memory.ts';
+import { CHUNK_SHIFT, FAILURE_AT, RESULT_BYTES, SCRIPT, SCRIPT_ENTRIES, TRACE, threadAt } from './board/places.ts';
+import * as R from './board/record.ts';
+import * as T from './board/thread.ts';
 import {
-  B_ASLEEP,
-  B_CHANCE,
-  B_CHANGE_COUNT,
-  B_CHANGES,
-  B_CLOCK,
-  B_DIRTY,
-  B_ENABLED,
-  B_EXECUTION,
-  B_FAILED_THREAD,
-  B_FAILURE,
-  B_GREW,
-  B_HISTORY,
-  B_IDLE,
-  B_JOINED,
-  B_LIMIT,
-  B_LOCATIONS,
-  B_NEXT,
-  B_PAUSED,
-  B_POINTS,
-  B_RACES,
-  B_RANDOM,
-  B_RECORDING,
-  B_RECORDINGS,
-  B_REDUCE,
-  B_REDUNDANT,
-  B_REMEMBER,
-  B_SCRIPT_AT,
-  B_STEP,
-  B_STRATEGY,
-  B_TEXT,
-  B_THREADS,
-  B_TICKET,
-  B_TIMEOUTS,
-  B_TOLERANT,
-  B_TRACE,
-  type BoardMemory,
-  CHUNK_SHIFT,
   COMMAND_END,
   COMMAND_PREPARE,
   COMMAND_RUN,
@@ -56,39 +25,17 @@ import {
   FAILURE_OUTCOME,
   FAILURE_SCRIPT,
   KILL,
-  MAX_THREADS,
   MODE_TRACK,
   NEVER,
   OLDER,
-  R_LOCATION,
-  R_OTHERS,
-  R_POSITION,
-  R_WHAT,
-  RESULT_BYTES,
-  SCRIPT,
-  SCRIPT_ENTRIES,
   STATUS_DEAD,
   STATUS_READY,
   STRATEGY_PCT,
   STRATEGY_SCRIPT,
-  T_PRIORITY,
-  T_RESULT,
-  T_STARTED,
-  T_STATUS,
-  T_STUBBORN,
-  TRACE,
-  TRACE_WORDS,
-  threadAt,
-  WHAT_FREE,
-  WHAT_POINT,
-  WHAT_SEVERAL,
-  WHAT_THREAD,
-  WHAT_VALUE,
-  WHAT_WRITE,
-} from './board.ts';
+} from './board/values.ts';
 import { clearClocks } from './clocks.ts';
 import { numberLocation, Region, type RegionMemory } from './regions.ts';
-import type { Scheduler } from './scheduler.ts';
+import type { Turn } from './turn.ts';
 
 export const NOT_DETERMINISTIC =
   'the same schedule ran in two ways: a model must not depend on Math.random, Date, or what an earlier execution left in variables';
@@ -161,7 +108,7 @@ export class Leader {
   reduction = true;
   bound = 0;
   private readonly _actor: Actor;
-  private readonly _scheduler: Scheduler;
+  private readonly _turn: Turn;
   private readonly _board: Int32Array;
   private readonly _locations: Int32Array;
   private readonly _dirty: Int32Array;
@@ -177,19 +124,19 @@ export class Leader {
   private _frontier: Node[] = [];
   private _foreign = new Map<Node, Prefix>();
   /** Masks of the threads that touch a location, as they were when the round began. */
-  private _known = new Int32Array(2);
+  private _known = new Int32Array(L.WORDS);
 
   constructor(actor: Actor, memory: BoardMemory, regions: readonly RegionMemory[]) {
     this._actor = actor;
-    this._scheduler = actor.scheduler;
-    this._board = actor.scheduler.board;
+    this._turn = actor.turn;
+    this._board = actor.turn.board;
     this._model = actor.model;
     this._threads = actor.model.threads.length;
     this._mortal = actor.model.threads.map((thread) => thread.mortal === true);
     this._locations = new Int32Array(memory.locations);
     this._dirty = new Int32Array(memory.dirty);
-    this._texts = new Uint16Array(memory.text, 0, (MAX_THREADS * RESULT_BYTES) / 2);
-    this._failureText = new Uint8Array(memory.text, MAX_THREADS * RESULT_BYTES);
+    this._texts = new Uint16Array(memory.text, 0, FAILURE_AT / 2);
+    this._failureText = new Uint8Array(memory.text, FAILURE_AT);
     this._regions = regions.map((region) => new Region(region));
     this._initial = this._regions.map((region) => sliceBytes.call(region.bytes));
     this._legal = actor.model.outcomes === undefined ? undefined : new Set(actor.model.outcomes);
@@ -203,37 +150,37 @@ export class Leader {
     this._restore();
     this._begin(script, options);
     const actor = this._actor;
-    const scheduler = this._scheduler;
-    scheduler.setMode(MODE_TRACK);
+    const turn = this._turn;
+    turn.setMode(MODE_TRACK);
     actor.prepare();
     let over = false;
-    if (this._threads > 1) scheduler.command(1, COMMAND_PREPARE);
+    if (this._threads > 1) turn.command(1, COMMAND_PREPARE);
     else over = actor.start();
     while (!over) {
-      const command = scheduler.park();
+      const command = turn.park();
       if (command === COMMAND_RUN) over = actor.run();
       else if (command === COMMAND_END) over = true;
       else throw new Error(`the leader was sent command ${command}`);
     }
-    scheduler.setMode(MODE_TRACK);
+    turn.setMode(MODE_TRACK);
     this.totals.executions++;
-    this.totals.steps += board[B_TRACE] as number;
-    const redundant = board[B_REDUNDANT] !== 0;
+    this.totals.steps += board[B.TRACE] as number;
+    const redundant = board[B.REDUNDANT] !== 0;
     if (redundant) this.totals.redundant++;
     let outcome: string | undefined;
     const followed = options.strategy === undefined || options.strategy === STRATEGY_SCRIPT;
-    if (board[B_FAILURE] === FAILURE_NONE && followed && options.tolerant !== true && board[B_NEXT] !== NEVER)
-      scheduler.note(FAILURE_SCRIPT, `the execution has ended before decision ${board[B_NEXT]} of the schedule`);
-    scheduler.setMode(MODE_TRACK);
-    if (board[B_FAILURE] === FAILURE_NONE) outcome = this._check();
-    const kind = board[B_FAILURE] as number;
+    if (board[B.FAILURE] === FAILURE_NONE && followed && options.tolerant !== true && board[B.NEXT] !== NEVER)
+      turn.note(FAILURE_SCRIPT, `the execution has ended before decision ${board[B.NEXT]} of the schedule`);
+    turn.setMode(MODE_TRACK);
+    if (board[B.FAILURE] === FAILURE_NONE) outcome = this._check();
+    const kind = board[B.FAILURE] as number;
     if (kind === FAILURE_MODEL) throw new ModelError(this._failure());
     const failure =
       kind === FAILURE_NONE
         ? undefined
         : {
             kind,
-            thread: board[B_FAILED_THREAD] as number,
+            thread: board[B.FAILED_THREAD] as number,
             text: this._failure(),
             script:
               options.strategy !== undefined && options.strategy !== STRATEGY_SCRIPT
@@ -242,7 +189,7 @@ export class Leader {
                   ? this._spelt(script)
                   : script,
           };
-    return { failure, redundant, steps: board[B_STEP] as number, outcome };
+    return { failure, redundant, steps: board[B.STEP] as number, outcome };
   }
 
   /** The schedule that was followed, for an execution in which nobody is put to sleep by the reduction: other threads are usual there. */
@@ -250,13 +197,13 @@ export class Leader {
     const board = this._board;
     const chosen = new Map<number, number>();
     const free = new Set<number>();
-    for (let i = 0; i < (board[B_TRACE] as number); i++) {
-      const at = TRACE + i * TRACE_WORDS;
-      const what = board[at + R_WHAT] as number;
-      if ((what & WHAT_FREE) === 0) continue;
-      const position = board[at + R_POSITION] as number;
+    for (let i = 0; i < (board[B.TRACE] as number); i++) {
+      const at = TRACE + i * R.WORDS;
+      const what = board[at + R.WHAT] as number;
+      if ((what & R.WHAT_FREE) === 0) continue;
+      const position = board[at + R.POSITION] as number;
       free.add(position);
-      if ((what & WHAT_THREAD) !== board[at + R_LOCATION]) chosen.set(position, what & WHAT_THREAD);
+      if ((what & R.WHAT_THREAD) !== board[at + R.LOCATION]) chosen.set(position, what & R.WHAT_THREAD);
     }
     for (let i = 0; i < script.length; i += 2)
       if (!free.has(script[i] as number)) chosen.set(script[i] as number, script[i + 1] as number);
@@ -264,51 +211,51 @@ export class Leader {
   }
 
   private _failure(): string {
-    return new TextDecoder().decode(sliceBytes.call(this._failureText, 0, this._board[B_TEXT] as number));
+    return new TextDecoder().decode(sliceBytes.call(this._failureText, 0, this._board[B.TEXT] as number));
   }
 
   private _begin(script: readonly number[], options: RunOptions): void {
     const board = this._board;
     const threads = this._threads;
-    board[B_STEP] = 0;
-    board[B_LIMIT] = this._model.steps ?? 20_000;
-    board[B_SCRIPT_AT] = 0;
+    board[B.STEP] = 0;
+    board[B.LIMIT] = this._model.steps ?? 20_000;
+    board[B.SCRIPT_AT] = 0;
     if (script.length > SCRIPT_ENTRIES * 2 - 2) throw new Error('the schedule is too long');
     for (let i = 0; i < script.length; i++) board[SCRIPT + i] = script[i] as number;
     board[SCRIPT + script.length] = NEVER;
-    board[B_NEXT] = board[SCRIPT] as number;
-    board[B_ENABLED] = (1 << threads) - 1;
-    board[B_PAUSED] = 0;
-    board[B_ASLEEP] = 0;
-    board[B_REDUNDANT] = 0;
-    board[B_RECORDINGS] = 0;
-    board[B_JOINED] = 0;
-    board[B_FAILURE] = FAILURE_NONE;
-    board[B_FAILED_THREAD] = 0;
-    board[B_TEXT] = 0;
-    board[B_IDLE] = 0;
-    board[B_CLOCK] = 0;
-    board[B_TRACE] = 0;
-    board[B_TICKET] = 0;
-    board[B_EXECUTION] = ((board[B_EXECUTION] as number) + 1) | 0;
-    board[B_THREADS] = threads;
-    board[B_TIMEOUTS] = this._model.timeouts === 'allow' ? 1 : 0;
+    board[B.NEXT] = board[SCRIPT] as number;
+    board[B.ENABLED] = (1 << threads) - 1;
+    board[B.PAUSED] = 0;
+    board[B.ASLEEP] = 0;
+    board[B.REDUNDANT] = 0;
+    board[B.RECORDINGS] = 0;
+    board[B.JOINED] = 0;
+    board[B.FAILURE] = FAILURE_NONE;
+    board[B.FAILED_THREAD] = 0;
+    board[B.TEXT] = 0;
+    board[B.IDLE] = 0;
+    board[B.CLOCK] = 0;
+    board[B.TRACE] = 0;
+    board[B.TICKET] = 0;
+    board[B.EXECUTION] = ((board[B.EXECUTION] as number) + 1) | 0;
+    board[B.THREADS] = threads;
+    board[B.TIMEOUTS] = this._model.timeouts === 'allow' ? 1 : 0;
     // Where races are not looked for, plain accesses are where the schedule may change.
-    board[B_POINTS] = this._model.points === 'all' || this._model.races === false ? 1 : 0;
-    board[B_RACES] = this._model.races === false ? 0 : 1;
-    board[B_RECORDING] = options.recording === true ? 1 : 0;
-    board[B_HISTORY] = 0;
-    board[B_REMEMBER] = this.reduction && options.searching === true && !asksForOld(script) ? 0 : 1;
-    board[B_REDUCE] = options.searching === true && this.reduction ? 1 : 0;
-    board[B_TOLERANT] = options.tolerant === true ? 1 : 0;
-    board[B_STRATEGY] = options.strategy ?? STRATEGY_SCRIPT;
+    board[B.POINTS] = this._model.points === 'all' || this._model.races === false ? 1 : 0;
+    board[B.RACES] = this._model.races === false ? 0 : 1;
+    board[B.RECORDING] = options.recording === true ? 1 : 0;
+    board[B.HISTORY] = 0;
+    board[B.REMEMBER] = this.reduction && options.searching === true && !asksForOld(script) ? 0 : 1;
+    board[B.REDUCE] = options.searching === true && this.reduction ? 1 : 0;
+    board[B.TOLERANT] = options.tolerant === true ? 1 : 0;
+    board[B.STRATEGY] = options.strategy ?? STRATEGY_SCRIPT;
     clearClocks(board);
     for (let t = 0; t < threads; t++) {
       const at = threadAt(t);
-      board[at + T_STATUS] = STATUS_READY;
-      board[at + T_STARTED] = 0;
-      board[at + T_STUBBORN] = 0;
-      board[at + T_RESULT] = 0;
+      board[at + T.STATUS] = STATUS_READY;
+      board[at + T.STARTED] = 0;
+      board[at + T.STUBBORN] = 0;
+      board[at + T.RESULT] = 0;
     }
     if (options.strategy !== undefined && options.strategy !== STRATEGY_SCRIPT) this._chances(options);
   }
@@ -323,25 +270,26 @@ export class Leader {
       return x >>> 0;
     };
     for (let i = 0; i < 8; i++) next();
-    board[B_RANDOM] = next() | 1;
-    board[B_CHANCE] = Math.round((options.chance ?? 0.05) * 65536);
-    const changes = options.strategy === STRATEGY_PCT ? Math.max(0, Math.min(8, (options.depth ?? 3) - 1)) : 0;
-    board[B_CHANGE_COUNT] = changes;
-    for (let i = 0; i < changes; i++) board[B_CHANGES + i] = next() % Math.max(1, options.length ?? 200);
+    board[B.RANDOM] = next() | 1;
+    board[B.CHANCE] = Math.round((options.chance ?? 0.05) * 65536);
+    const changes =
+      options.strategy === STRATEGY_PCT ? Math.max(0, Math.min(B.CHANGES_MOST, (options.depth ?? 3) - 1)) : 0;
+    board[B.CHANGE_COUNT] = changes;
+    for (let i = 0; i < changes; i++) board[B.CHANGES + i] = next() % Math.max(1, options.length ?? 200);
     const order = Array.from({ length: this._threads }, (_, i) => i);
     for (let i = order.length - 1; i > 0; i--) {
       const j = next() % (i + 1);
       [order[i], order[j]] = [order[j] as number, order[i] as number];
     }
     order.forEach((thread, i) => {
-      board[threadAt(thread) + T_PRIORITY] = i + 1;
+      board[threadAt(thread) + T.PRIORITY] = i + 1;
     });
   }
 
   /** Puts back all memory that the last execution, its preparation and its check have changed. */
   private _restore(): void {
     const board = this._board;
-    const count = board[B_DIRTY] as number;
+    const count = board[B.DIRTY] as number;
     for (let i = 0; i < count; i++) {
       const key = this._dirty[i] as number;
       let place = this._chunks.get(key);
@@ -359,7 +307,7 @@ export class Leader {
       setBytes.call(region.bytes, initial.subarray(from, from + (1 << CHUNK_SHIFT)), from);
       region.dirty[chunk] = 0;
     }
-    board[B_DIRTY] = 0;
+    board[B.DIRTY] = 0;
   }
 
   /** The results as JSON. */
@@ -368,13 +316,13 @@ export class Leader {
     const texts: string[] = [];
     for (let t = 0; t < this._threads; t++) {
       const at = threadAt(t);
-      if (board[at + T_STATUS] === STATUS_DEAD) {
+      if (board[at + T.STATUS] === STATUS_DEAD) {
         texts.push('null');
         continue;
       }
       const start = (t * RESULT_BYTES) / 2;
       let text = '';
-      for (let i = 0; i < (board[at + T_RESULT] as number); i++)
+      for (let i = 0; i < (board[at + T.RESULT] as number); i++)
         text += String.fromCharCode(this._texts[start + i] as number);
       texts.push(text);
     }
@@ -386,7 +334,7 @@ export class Leader {
     const outcome = this._results();
     const { check } = this._model;
     if (check !== undefined) {
-      const died = Array.from({ length: this._threads }, (_, t) => board[threadAt(t) + T_STATUS] === STATUS_DEAD);
+      const died = Array.from({ length: this._threads }, (_, t) => board[threadAt(t) + T.STATUS] === STATUS_DEAD);
       const values = JSON.parse(outcome) as unknown[];
       const results = values.map((value, t) => (died[t] ? undefined : value));
       try {
@@ -395,34 +343,34 @@ export class Leader {
         if (isPromise(check.call(this._model, end)))
           throw new Error('check returned a promise: it is one synchronous call');
       } catch (error) {
-        this._scheduler.note(FAILURE_CHECK, textOf(error));
-        this._scheduler.setMode(MODE_TRACK);
+        this._turn.note(FAILURE_CHECK, textOf(error));
+        this._turn.setMode(MODE_TRACK);
       }
     }
     if (this._legal !== undefined && !this._legal.has(outcome)) {
-      this._scheduler.note(FAILURE_OUTCOME, `the results ${outcome} are not among those that may come up`);
-      this._scheduler.setMode(MODE_TRACK);
+      this._turn.note(FAILURE_OUTCOME, `the results ${outcome} are not among those that may come up`);
+      this._turn.setMode(MODE_TRACK);
     }
     return outcome;
   }
 
   private _logged(): number[] {
-    const count = (this._board[B_SCRIPT_AT] as number) * 2;
+    const count = (this._board[B.SCRIPT_AT] as number) * 2;
     return Array.from(this._board.subarray(SCRIPT, SCRIPT + count));
   }
 
   /** Number of the decisions in the last execution. */
   get steps(): number {
-    return this._board[B_STEP] as number;
+    return this._board[B.STEP] as number;
   }
 
   /** Threads with an access in the last execution, bit by bit. */
   threadsSeen(): number {
     const board = this._board;
-    let seen = board[B_JOINED] as number;
-    for (let i = 0; i < (board[B_TRACE] as number); i++) {
-      const what = board[TRACE + i * TRACE_WORDS + R_WHAT] as number;
-      if ((what & WHAT_FREE) === 0) seen |= 1 << (what & WHAT_THREAD);
+    let seen = board[B.JOINED] as number;
+    for (let i = 0; i < (board[B.TRACE] as number); i++) {
+      const what = board[TRACE + i * R.WORDS + R.WHAT] as number;
+      if ((what & R.WHAT_FREE) === 0) seen |= 1 << (what & R.WHAT_THREAD);
     }
     return seen;
   }
@@ -434,8 +382,8 @@ export class Leader {
     this._frontier = [];
     this._foreign = new Map();
     this.add(prefixes);
-    this._known = this._locations.slice(0, ((this._board[B_LOCATIONS] as number) + 1) * 2);
-    this._board[B_GREW] = 0;
+    this._known = this._locations.slice(0, ((this._board[B.LOCATIONS] as number) + 1) * L.WORDS);
+    this._board[B.GREW] = 0;
   }
 
   add(prefixes: readonly Prefix[]): void {
@@ -449,6 +397,11 @@ export class Leader {
     }
   }
 
+  /** Counts an execution's results. */
+  count(outcome: string): void {
+    this.outcomes.set(outcome, (this.outcomes.get(outcome) ?? 0) + 1);
+  }
+
   get pending(): number {
     return this._frontier.length;
   }
@@ -460,7 +413,7 @@ export class Leader {
     const ended = this.execute(this._scriptOf(node), { searching: true });
     if (ended.failure?.kind === FAILURE_SCRIPT) throw new ModelError(`${NOT_DETERMINISTIC} (${ended.failure.text})`);
     if (ended.failure !== undefined) return ended.failure;
-    if (ended.outcome !== undefined) this.outcomes.set(ended.outcome, (this.outcomes.get(ended.outcome) ?? 0) + 1);
+    if (ended.outcome !== undefined) this.count(ended.outcome);
     this._branch(node);
     return undefined;
   }
@@ -469,44 +422,41 @@ export class Leader {
     const board = this._board;
     const known = this._known;
     // What repeats another execution is explored from there.
-    const records = board[B_REDUNDANT] === 0 ? (board[B_TRACE] as number) : (board[B_REDUNDANT] as number) - 1;
+    const records = board[B.REDUNDANT] === 0 ? (board[B.TRACE] as number) : (board[B.REDUNDANT] as number) - 1;
     const mayPreempt = node.preemptions < this.bound;
     for (let i = 0; i < records; i++) {
-      const at = TRACE + i * TRACE_WORDS;
-      const position = board[at + R_POSITION] as number;
-      const what = board[at + R_WHAT] as number;
-      const thread = what & WHAT_THREAD;
+      const at = TRACE + i * R.WORDS;
+      const position = board[at + R.POSITION] as number;
+      const what = board[at + R.WHAT] as number;
+      const thread = what & R.WHAT_THREAD;
       if (position <= node.position) {
         if (position === node.position && node.mark !== -1) this._compare(node, at);
         continue;
       }
-      if ((what & WHAT_VALUE) !== 0) {
-        const older = mayPreempt ? (board[at + R_OTHERS] as number) : 0;
+      if ((what & R.WHAT_VALUE) !== 0) {
+        const older = mayPreempt ? (board[at + R.OTHERS] as number) : 0;
         for (let which = 1; which <= older; which++)
           this._push(node, position, OLDER - which, node.preemptions + 1, -1); // how many there are may grow
         continue;
       }
-      const free = (what & WHAT_FREE) !== 0;
+      const free = (what & R.WHAT_FREE) !== 0;
       if (!free && !node.killed && this._mortal[thread]) this._push(node, position, KILL, node.preemptions, -1);
-      let others = board[at + R_OTHERS] as number;
+      let others = board[at + R.OTHERS] as number;
       if (!free) {
-        if (!mayPreempt || (what & WHAT_POINT) === 0) continue;
+        if (!mayPreempt || (what & R.WHAT_POINT) === 0) continue;
         if (this.reduction) {
-          const location = board[at + R_LOCATION] as number;
-          const mask =
-            location === 0 ? 0xffff : location * 2 + 1 < known.length ? (known[location * 2 + 1] as number) : 0;
-          const conflicting =
-            ((what & WHAT_WRITE) !== 0 ? (mask | (mask >> 8)) & 0xff : (mask >> 8) & 0xff) & ~(1 << thread);
-          if (conflicting === 0) continue;
+          const location = board[at + R.LOCATION] as number;
+          const mask = location === 0 ? L.ANYBODY : maskOf(known, location);
+          if ((L.conflicting(mask, (what & R.WHAT_WRITE) !== 0) & ~(1 << thread)) === 0) continue;
         }
       }
-      if (!mayPreempt) others &= 0xff;
+      if (!mayPreempt) others &= L.THREADS;
       for (let other = 0; others !== 0; other++, others >>= 1) {
         if ((others & 1) === 0) continue;
-        const costs = free && other < 8 ? 0 : 1;
-        const several = (what & WHAT_SEVERAL) !== 0;
-        const mark = several ? -1 : free ? FREELY : (board[at + R_LOCATION] as number) * 16 + thread;
-        this._push(node, position, other & 7, node.preemptions + costs, mark);
+        const costs = free && other < R.RELUCTANT_SHIFT ? 0 : 1;
+        const several = (what & R.WHAT_SEVERAL) !== 0;
+        const mark = several ? -1 : free ? FREELY : (board[at + R.LOCATION] as number) * 16 + thread;
+        this._push(node, position, other % R.RELUCTANT_SHIFT, node.preemptions + costs, mark);
       }
     }
   }
@@ -519,10 +469,10 @@ export class Leader {
   /** The record at a schedule's last deviation must be what its parent saw there. */
   private _compare(node: Node, at: number): void {
     const board = this._board;
-    const what = board[at + R_WHAT] as number;
-    if ((what & (WHAT_VALUE | WHAT_SEVERAL)) !== 0) return;
-    const free = (what & WHAT_FREE) !== 0;
-    const found = free ? FREELY : (board[at + R_LOCATION] as number) * 16 + (what & WHAT_THREAD);
+    const what = board[at + R.WHAT] as number;
+    if ((what & (R.WHAT_VALUE | R.WHAT_SEVERAL)) !== 0) return;
+    const free = (what & R.WHAT_FREE) !== 0;
+    const found = free ? FREELY : (board[at + R.LOCATION] as number) * 16 + (what & R.WHAT_THREAD);
     if (found !== node.mark) throw new ModelError(NOT_DETERMINISTIC);
   }
 
@@ -530,12 +480,12 @@ export class Leader {
   fingerprint(): string {
     const board = this._board;
     let hash = 0;
-    for (let i = 0; i < (board[B_TRACE] as number); i++) {
-      const at = TRACE + i * TRACE_WORDS;
-      hash = Math.imul(hash ^ (board[at + R_WHAT] as number), 0x01000193);
-      hash = Math.imul(hash ^ (board[at + R_LOCATION] as number), 0x01000193);
+    for (let i = 0; i < (board[B.TRACE] as number); i++) {
+      const at = TRACE + i * R.WORDS;
+      hash = Math.imul(hash ^ (board[at + R.WHAT] as number), 0x01000193);
+      hash = Math.imul(hash ^ (board[at + R.LOCATION] as number), 0x01000193);
     }
-    return `${board[B_TRACE]} ${hash} ${board[B_FAILURE]} ${this._results()}`;
+    return `${board[B.TRACE]} ${hash} ${board[B.FAILURE]} ${this._results()}`;
   }
 
   private _scriptOf(node: Node): number[] {
@@ -566,11 +516,11 @@ export class Leader {
 
   /** Whether some location turned out to be shared that was not known to be when the round began. */
   get grew(): boolean {
-    if (this._board[B_GREW] === 0) return false;
-    const count = (this._board[B_LOCATIONS] as number) + 1;
+    if (this._board[B.GREW] === 0) return false;
+    const count = (this._board[B.LOCATIONS] as number) + 1;
     for (let i = 1; i < count; i++) {
-      const before = i * 2 + 1 < this._known.length ? (this._known[i * 2 + 1] as number) : 0;
-      const now = this._locations[i * 2 + 1] as number;
+      const before = maskOf(this._known, i);
+      const now = maskOf(this._locations, i);
       if (now !== before && sharing(now) !== sharing(before)) return true;
     }
     return false;
@@ -578,8 +528,8 @@ export class Leader {
 
   /** Byte address and mask of every location touched, in turn. */
   locations(): number[] {
-    const count = (this._board[B_LOCATIONS] as number) + 1;
-    return Array.from(this._locations.subarray(2, count * 2));
+    const count = (this._board[B.LOCATIONS] as number) + 1;
+    return Array.from(this._locations.subarray(L.WORDS, count * L.WORDS));
   }
 
   /** What other crews know. */
@@ -593,9 +543,10 @@ export class Leader {
       let number = region.numbers[granule] as number;
       if (number === 0) {
         number = numberLocation(this._board, this._locations, region, granule);
-        this._locations[number * 2] = address;
+        this._locations[number * L.WORDS + L.ADDRESS] = address;
       }
-      this._locations[number * 2 + 1] = (this._locations[number * 2 + 1] as number) | (pairs[i + 1] as number);
+      const mask = number * L.WORDS + L.MASK;
+      this._locations[mask] = (this._locations[mask] as number) | (pairs[i + 1] as number);
     }
   }
 }
@@ -605,9 +556,15 @@ function asksForOld(script: readonly number[]): boolean {
   return false;
 }
 
+/** A location's mask in a list, 0 where the list has none of it. */
+function maskOf(locations: Int32Array, location: number): number {
+  const at = location * L.WORDS + L.MASK;
+  return at < locations.length ? (locations[at] as number) : 0;
+}
+
 /** The part of a mask that decides where the schedule may change: 0 unless two threads meet and one writes. */
 function sharing(mask: number): number {
-  const writers = (mask >> 8) & 0xff;
-  const all = (mask | (mask >> 8)) & 0xff;
+  const writers = L.conflicting(mask, false);
+  const all = L.conflicting(mask, true);
   return writers === 0 || (all & (all - 1)) === 0 ? 0 : mask;
 }

@@ -1,5 +1,5 @@
 /** What a crew's threads, the crew's process and the checker say to each other. */
-import type { BoardMemory } from './board.ts';
+import type { BoardMemory } from './board/memory.ts';
 import type { Ended, Failure, Prefix, RunOptions, Totals } from './leader.ts';
 import type { Recorded } from './recorder.ts';
 import type { RegionMemory } from './regions.ts';

@@ -1,5 +1,8 @@
 /** The shared buffers of a model, as one range of byte addresses, and the numbers of the locations in them. */
-import { B_DIRTY, B_LOCATIONS, CHUNK_SHIFT, MAX_LOCATIONS } from './board.ts';
+
+import * as B from './board/header.ts';
+import * as L from './board/location.ts';
+import { CHUNK_SHIFT } from './board/places.ts';
 
 /** One buffer, as all threads of a crew know it. Survives structured cloning. */
 export interface RegionMemory {
@@ -82,12 +85,11 @@ export function makeRegions(
 
 /** Gives the granule at `byte` its number, when it is touched for the first time. */
 export function numberLocation(board: Int32Array, locations: Int32Array, region: Region, granule: number): number {
-  const number = (board[B_LOCATIONS] as number) + 1;
-  if (number >= MAX_LOCATIONS)
-    throw new Error(`a model may touch ${MAX_LOCATIONS} shared locations, this one touches more`);
-  board[B_LOCATIONS] = number;
+  const number = (board[B.LOCATIONS] as number) + 1;
+  if (number >= L.MOST) throw new Error(`a model may touch ${L.MOST} shared locations, this one touches more`);
+  board[B.LOCATIONS] = number;
   region.numbers[granule] = number;
-  locations[number * 2] = region.base;
+  locations[number * L.WORDS + L.ADDRESS] = region.base;
   return number;
 }
 
@@ -96,9 +98,9 @@ export function markDirty(board: Int32Array, dirty: Int32Array, region: Region, 
   for (let chunk = from >> CHUNK_SHIFT; chunk <= (to - 1) >> CHUNK_SHIFT; chunk++) {
     if (region.dirty[chunk] === 1) continue;
     region.dirty[chunk] = 1;
-    const at = board[B_DIRTY] as number;
+    const at = board[B.DIRTY] as number;
     if (at >= dirty.length) throw new Error('an execution changes more memory than the checker can put back');
     dirty[at] = (region.base >> CHUNK_SHIFT) + chunk;
-    board[B_DIRTY] = at + 1;
+    board[B.DIRTY] = at + 1;
   }
 }

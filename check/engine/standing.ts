@@ -1,34 +1,25 @@
 /** What is said of threads that cannot go on. */
-import {
-  B_THREADS,
-  STATUS_DEAD,
-  STATUS_DONE,
-  STATUS_JOINING,
-  STATUS_PAUSED,
-  STATUS_WAITING,
-  T_DEADLINE,
-  T_JOIN,
-  T_KIND,
-  T_STATUS,
-  T_WAIT,
-  threadAt,
-} from './board.ts';
+
+import * as B from './board/header.ts';
+import { threadAt } from './board/places.ts';
+import * as T from './board/thread.ts';
+import { STATUS_DEAD, STATUS_DONE, STATUS_JOINING, STATUS_PAUSED, STATUS_WAITING } from './board/values.ts';
 import type { Region } from './regions.ts';
 
 /** What each thread waits for, one line each; `@123` is a byte address, for the report to name. `held` tells of the word there. */
 export function standing(board: Int32Array, names: readonly string[], held: (address: number) => string): string {
   const lines: string[] = [];
-  for (let t = 0; t < (board[B_THREADS] as number); t++) {
+  for (let t = 0; t < (board[B.THREADS] as number); t++) {
     const at = threadAt(t);
     const name = names[t];
-    const status = board[at + T_STATUS];
+    const status = board[at + T.STATUS];
     if (status === STATUS_WAITING) {
-      const address = board[at + T_WAIT] as number;
-      const until = board[at + T_DEADLINE] === -1 ? '' : ', with a time limit';
+      const address = board[at + T.WAIT] as number;
+      const until = board[at + T.DEADLINE] === T.FOREVER ? '' : ', with a time limit';
       lines.push(`${name} sleeps on @${address} ${held(address)}${until}`);
-    } else if (status === STATUS_PAUSED) lines.push(`${name} spins on @${board[at + T_KIND]}`);
+    } else if (status === STATUS_PAUSED) lines.push(`${name} spins on @${board[at + T.LAST_READ]}`);
     else if (status === STATUS_JOINING)
-      lines.push(`${name} waits for the end of ${names[board[at + T_JOIN] as number]}`);
+      lines.push(`${name} waits for the end of ${names[board[at + T.JOIN] as number]}`);
     else if (status === STATUS_DONE) lines.push(`${name} has ended`);
     else if (status === STATUS_DEAD) lines.push(`${name} is dead`);
     else lines.push(`${name} could run`);

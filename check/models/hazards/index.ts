@@ -12,7 +12,8 @@ import { defineModel, type Model, type ThreadContext } from '../../model.ts';
 import { describeRbTree, describeRbValue, RbTree } from '../../wrong/rbtree.ts';
 import { vmaRefProtocol } from '../../wrong/vma-ref.ts';
 import { readMunmapRemapUnder, silentUnder } from '../backing/index.ts';
-import { fixedFileUnder, mprotectFaultUnder } from '../space/index.ts';
+import { fixedFileUnder } from '../space/mmap.ts';
+import { mprotectFaultUnder } from '../space/mprotect.ts';
 import {
   ANON,
   BASE,
