@@ -348,6 +348,70 @@ export class Space {
       this._leave();
     }
   }
+  and32(address: number, bits: number): number {
+    this._enter('and32');
+    try {
+      return this._accessor.and32(address, bits);
+    } finally {
+      this._leave();
+    }
+  }
+  or32(address: number, bits: number): number {
+    this._enter('or32');
+    try {
+      return this._accessor.or32(address, bits);
+    } finally {
+      this._leave();
+    }
+  }
+  xor32(address: number, bits: number): number {
+    this._enter('xor32');
+    try {
+      return this._accessor.xor32(address, bits);
+    } finally {
+      this._leave();
+    }
+  }
+  atomicLoad64(address: number): bigint {
+    this._enter('atomicLoad64');
+    try {
+      return this._accessor.atomicLoad64(address);
+    } finally {
+      this._leave();
+    }
+  }
+  atomicStore64(address: number, value: bigint): void {
+    this._enter('atomicStore64');
+    try {
+      this._accessor.atomicStore64(address, value);
+    } finally {
+      this._leave();
+    }
+  }
+  cas64(address: number, expected: bigint, value: bigint): bigint {
+    this._enter('cas64');
+    try {
+      return this._accessor.cas64(address, expected, value);
+    } finally {
+      this._leave();
+    }
+  }
+  add64(address: number, delta: bigint): bigint {
+    this._enter('add64');
+    try {
+      return this._accessor.add64(address, delta);
+    } finally {
+      this._leave();
+    }
+  }
+  exchange64(address: number, value: bigint): bigint {
+    this._enter('exchange64');
+    try {
+      return this._accessor.exchange64(address, value);
+    } finally {
+      this._leave();
+    }
+  }
 
   /**
    * Copies out of the space into `target`. Returns the bytes done: less than asked if a bad address comes in between; throws

@@ -59,6 +59,33 @@ export function add(words: Int32Array, index: number, delta: number): number {
 export function exchange(words: Int32Array, index: number, value: number): number {
   return Atomics.exchange(words, index, value);
 }
+/** These three return the value before. */
+export function and(words: Int32Array, index: number, bits: number): number {
+  return Atomics.and(words, index, bits);
+}
+export function or(words: Int32Array, index: number, bits: number): number {
+  return Atomics.or(words, index, bits);
+}
+export function xor(words: Int32Array, index: number, bits: number): number {
+  return Atomics.xor(words, index, bits);
+}
+
+/* The same on 64-bit words of frame data. */
+export function load64(words: BigInt64Array, index: number): bigint {
+  return Atomics.load(words, index);
+}
+export function store64(words: BigInt64Array, index: number, value: bigint): void {
+  Atomics.store(words, index, value);
+}
+export function cas64(words: BigInt64Array, index: number, expected: bigint, value: bigint): bigint {
+  return Atomics.compareExchange(words, index, expected, value);
+}
+export function add64(words: BigInt64Array, index: number, delta: bigint): bigint {
+  return Atomics.add(words, index, delta);
+}
+export function exchange64(words: BigInt64Array, index: number, value: bigint): bigint {
+  return Atomics.exchange(words, index, value);
+}
 
 /** Sleeps while the word holds `expected`. `timeout` in milliseconds. The caller has made sure that the thread may block. */
 export function wait(
