@@ -56,6 +56,14 @@ export interface MmapOptions {
   readonly offset?: number | undefined;
 }
 
+/**
+ * What the function of `run` may return: anything but a promise, since a section cannot outlast the call. A wrapper of `run` that is
+ * generic itself says the same of its function: `<T>(fn: (memory: Accessor) => Synchronous<T>): T`.
+ */
+export type Synchronous<T> = T &
+  (unknown extends T ? unknown : [Extract<T, PromiseLike<unknown>>] extends [never] ? unknown : NoPromise);
+type NoPromise = 'the function of run() must not be async: a section cannot outlast the call';
+
 export interface SpaceCounters {
   readonly mappings: number;
   readonly mappedBytes: number;
@@ -182,9 +190,10 @@ export class Space {
 
   /**
    * Runs `fn` in one section, in which an access costs a few nanoseconds. Nests, and leaves on a throw. What can sleep
-   * (faults, mprotect, wait) leaves the section while it does. A promise from `fn` is EINVAL: a section cannot outlast the call.
+   * (faults, mprotect, wait) leaves the section while it does. A promise from `fn` does not
+   * type-check and is EINVAL: a section cannot outlast the call.
    */
-  run<T>(fn: (memory: Accessor) => T): T {
+  run<T>(fn: (memory: Accessor) => Synchronous<T>): T {
     this._check('run');
     if (typeof fn !== 'function') throw new VmError('EINVAL', 'run', `a function is needed, got ${show(fn)}`);
     const { rcu } = this._k;

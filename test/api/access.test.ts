@@ -8,6 +8,7 @@ import {
   PROT_NONE,
   PROT_READ,
   type Space,
+  type Synchronous,
 } from '../../src/index.ts';
 import {
   DESIGNS,
@@ -376,7 +377,7 @@ describe.each(DESIGNS)('accesses under %s', (design) => {
     withMachine({ design }, ({ space }) => {
       const at = map(space, 1) + 8;
       for (const m of [space, undefined]) {
-        const call = <T>(f: (memory: Space | Accessor) => T): T => (m === undefined ? space.run(f) : f(m));
+        const call = <T>(f: (memory: Space | Accessor) => Synchronous<T>): T => (m === undefined ? space.run(f) : f(m));
         call((x) => x.atomicStore32(at, -5));
         expect(call((x) => x.atomicLoad32(at))).toBe(-5);
         expect(call((x) => x.cas32(at, 4, 9))).toBe(-5);
@@ -398,7 +399,7 @@ describe.each(DESIGNS)('accesses under %s', (design) => {
     withMachine({ design }, ({ space }) => {
       const at = map(space, 1) + PAGE - 8;
       for (const m of [space, undefined]) {
-        const call = <T>(f: (memory: Space | Accessor) => T): T => (m === undefined ? space.run(f) : f(m));
+        const call = <T>(f: (memory: Space | Accessor) => Synchronous<T>): T => (m === undefined ? space.run(f) : f(m));
         call((x) => x.atomicStore64(at, -5n));
         expect(call((x) => x.atomicLoad64(at))).toBe(-5n);
         expect(call((x) => x.loadI64(at))).toBe(-5n);

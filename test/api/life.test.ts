@@ -291,6 +291,7 @@ describe.each(DESIGNS)('run under %s', (design) => {
       const at = map(space, 1);
       let late: unknown;
       const call = () =>
+        // @ts-expect-error -- a caller without types
         space.run(async (m) => {
           m.store8(at, 1);
           await Promise.resolve();
@@ -305,6 +306,7 @@ describe.each(DESIGNS)('run under %s', (design) => {
       expect(late).toBeInstanceOf(VmError);
       expect(space.load8(at)).toBe(1);
       // A promise that is rejected is no unhandled rejection of ours.
+      // @ts-expect-error -- as above
       expectError('EINVAL', () => space.run(() => Promise.reject(new Error('lost'))));
       machine.drain();
     });
