@@ -9,6 +9,7 @@ import { type Backing, checkBacking } from '../backing/backing.ts';
 import { descriptorText } from '../backing/descriptor.ts';
 import { byteCount, checkObject, fileSize, show } from '../base/arguments.ts';
 import type { MappingRef, MmRef } from '../base/brands.ts';
+import { type Closable, makeDisposable } from '../base/disposable.ts';
 import { calledAs, Oops, VmError } from '../base/errors.ts';
 import { isMemory, isSharedMemory, type MemoryBuffer, mayShrink, memoryBytes, openMemory } from '../base/foreign.ts';
 import { MAX_CPUS, PAGE_SIZE } from '../base/limits.ts';
@@ -104,7 +105,7 @@ function threadNumber(): number {
   return threads?.threadId ?? 0;
 }
 
-export class Machine {
+export class Machine implements Closable {
   /** Cloneable. */
   readonly handle: MachineHandle;
   /** Bytes of frames. */
@@ -117,6 +118,8 @@ export class Machine {
   readonly views: FrameViews;
   /** Internal: `attachSpace` has attached this thread, and nobody has asked for the machine: it is left with the last space. */
   forSpacesOnly = false;
+  /** The same as `close`, for `using`. Where the host has no Symbol.dispose it is missing. */
+  declare readonly [Symbol.dispose]: () => void;
   readonly #key: string;
   readonly #spaces = new Map<number, OpenSpace>();
   /** By record and serial: records are used again. */
@@ -478,6 +481,8 @@ export class Machine {
     this.kernel.cpu.checkAlive();
   }
 }
+
+makeDisposable(Machine.prototype);
 
 /** Internal: of this instance of the library; a Proxy or an heir of one is none. Runs no code of the caller's. */
 export function isMachine(value: unknown): value is Machine {

@@ -1,5 +1,6 @@
 /** Handles: closed, closed twice, of another machine, stale; and the rules of `run`. */
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test, vi } from 'vitest';
+import { makeDisposable } from '../../src/base/disposable.ts';
 import {
   type Accessor,
   attachMachine,
@@ -379,5 +380,38 @@ describe.each(DESIGNS)('run under %s', (design) => {
         expect(m.load32(at)).toBe(1);
       });
     });
+  });
+});
+
+describe('Symbol.dispose', () => {
+  test('of a file, a space and a machine is close', () => {
+    const machine = createMachine({ memory: MiB });
+    const space = machine.createSpace();
+    const file = openFileSync(machine, process.execPath);
+    for (const each of [file, space, machine]) {
+      expect(each.closed).toBe(false);
+      each[Symbol.dispose]();
+      expect(each.closed).toBe(true);
+      each[Symbol.dispose]();
+    }
+  });
+
+  test('refuses what close refuses', () => {
+    withMachine({}, ({ space }) => {
+      expectError('EDEADLK', () => space.run(() => space[Symbol.dispose]()));
+      expect(space.closed).toBe(false);
+    });
+  });
+
+  test('is missing where the host does not have it', () => {
+    const prototype = { close: () => undefined };
+    const { dispose } = Symbol;
+    const was = Object.getOwnPropertyDescriptor(Symbol, 'dispose');
+    vi.stubGlobal('Symbol', Object.defineProperty(Object.create(Symbol) as object, 'dispose', { value: undefined }));
+    makeDisposable(prototype);
+    vi.unstubAllGlobals();
+    expect([Reflect.ownKeys(prototype), was?.value]).toEqual([['close'], dispose]);
+    makeDisposable(prototype);
+    expect(Reflect.ownKeys(prototype)).toEqual(['close', dispose]);
   });
 });

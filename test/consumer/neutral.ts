@@ -56,3 +56,6 @@ export const runs = (s: Space, either: () => number | Promise<number>): void => 
   // @ts-expect-error -- an async function through a wrapper
   wrapper(async () => 1);
 };
+
+/** Type-checked, not run: hosts without Symbol.dispose have no such method. */
+export const disposes = (s: Space): void => s[Symbol.dispose]();
