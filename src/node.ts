@@ -40,7 +40,7 @@ export function openFileSync(machine: Machine, path: string | URL, options: Open
   if (!isMachine(machine)) throw new VmError('EINVAL', 'openFile', 'not a machine');
   checkObject(options, 'options', 'openFile');
   const { mode = 'r', delay } = options;
-  if (mode !== 'r') throw new VmError('ENOTSUP', 'openFile', `mode '${show(mode)}': files are mapped for reading`);
+  if (mode !== 'r') throw new VmError('ENOTSUP', 'openFile', `mode ${show(mode)}: files are mapped for reading`);
   const name = pathOf(path);
   const pause = delay === undefined ? undefined : checkDelay(delay);
   machine.checkOpen('openFile');

@@ -3,6 +3,7 @@
  * its own backing from it when it first needs to read, so a thread's end takes nothing from the others.
  */
 import { VmError } from '../base/errors.ts';
+import { isHandled } from './answer.ts';
 
 /** Reads a file in the calling thread. Called with nothing held but the locks of the pages to be filled; may take its time. */
 export interface Backing {
@@ -59,11 +60,16 @@ export function makeBacking(
       `this thread does not know files of kind '${kind}'; registerBacking it here too`,
     );
   }
+  let isPromise = false;
   const backing = callback(() => {
     const made: unknown = factory(options, size);
+    isPromise = isHandled(made);
     return isBacking(made) ? made : undefined; // asks it: may run the user's code
   });
   if (backing !== undefined) return backing;
+  if (isPromise) {
+    throw new VmError('EINVAL', syscall, `the factory of '${kind}' gave a promise: factories are synchronous`);
+  }
   throw new VmError('EINVAL', syscall, `the factory of '${kind}' gave no object with the functions read and close`);
 }
 

@@ -33,7 +33,7 @@ import {
 } from '../sync/control.layout.ts';
 import { attachCpu, detachCpu, leaveCpu, readCounter } from '../sync/cpu.ts';
 import { type Counters, type HistogramName, sumCounters, sumHistograms } from '../trace/counters.ts';
-import { allocate, makeControl, makeKernel } from './boot.ts';
+import { allocate, checkMemory, makeControl, makeKernel } from './boot.ts';
 import { type Census, takeCensus } from './census.ts';
 import { type BrowserWorker, Deaths, type ReapOptions, type WatchedWorker } from './deaths.ts';
 import {
@@ -504,6 +504,7 @@ export function createMachine(options: MachineOptions): Machine {
   checkMilliseconds(stallTimeout, 'stallTimeout');
   checkMilliseconds(ioTimeout, 'ioTimeout');
   const wanted = wantedFrames(memory, shared);
+  checkMemory(wanted.bytes);
   if (typeof memory === 'object' && isInUse(machineOver.get(memory))) {
     const what = 'another machine has its frames in this memory, and a thread has not closed it';
     throw new VmError('EBUSY', 'createMachine', what);
@@ -615,7 +616,8 @@ function wantedFrames(memory: unknown, shared: boolean): WantedFrames {
   }
   const { buffer, current } = openMemory(memory);
   if (!isMemory(buffer)) {
-    throw new VmError('EINVAL', 'createMachine', 'memory must be a number of bytes or a WebAssembly.Memory');
+    const what = `memory must be a number of bytes or a WebAssembly.Memory, got ${show(memory)}`;
+    throw new VmError('EINVAL', 'createMachine', what);
   }
   const isShared = isSharedMemory(buffer);
   if (isShared !== shared) {
