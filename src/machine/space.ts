@@ -5,9 +5,10 @@
 import { load, peek, peekF64 } from '#atomics';
 import { CHECKED, DEV } from '#dev';
 import type { Accessor } from '../access/accessor.ts';
+import { AsyncWait, endAsyncWaits } from '../access/async-wait.ts';
 import type { BulkAccess } from '../access/bulk.ts';
 import { populate } from '../access/populate.ts';
-import { futexNotify, futexWait } from '../access/virtual-futex.ts';
+import { checkWait, type FutexParts, futexEnter, futexNotify, futexWait } from '../access/virtual-futex.ts';
 import { byteCount, checkObject, checkProt, pageRange, show } from '../base/arguments.ts';
 import { oops } from '../base/assert.ts';
 import type { MmRef, Vpn } from '../base/brands.ts';
@@ -498,14 +499,49 @@ export class Space implements Closable {
     timeout: number = Number.POSITIVE_INFINITY,
   ): 'ok' | 'not-equal' | 'timed-out' {
     this._check('wait');
-    const parts = { k: this._k, view: this._view, translator: this._open.translator, views: this._host.views };
+    const parts = this._futexParts();
     return this._call('wait', () => futexWait(parts, this._host.shared, address, expected, timeout));
+  }
+
+  /**
+   * As `wait`, for a thread that must not block: it is in the word's queue when the call returns, and goes on. Resolves to 'not-equal', or
+   * to 'ok' once notified (`notify` counts it like any other), or to 'timed-out' after `timeout` milliseconds. It keeps a Node process
+   * alive meanwhile. It rides on the protocol of `wait`, with an entry of its own in the thread's slot: a thread may have 8 at once.
+   * Where the host has no Atomics.waitAsync, and on a machine that is not shared, it looks every 16 ms at least.
+   * Rejects with EINVAL, SegmentationFault, WouldBlock (the word's page cannot be had without blocking: `populate` it first), EAGAIN (more than
+   * 8); with EBADF when this handle is closed meanwhile, or its thread has left the machine.
+   */
+  async waitAsync(
+    address: number,
+    expected: number,
+    timeout: number = Number.POSITIVE_INFINITY,
+  ): Promise<'ok' | 'not-equal' | 'timed-out'> {
+    this._check('waitAsync');
+    checkWait(address, expected, timeout, 'waitAsync');
+    const wait = this._call('waitAsync', () => this._queueAsync(address, expected));
+    return wait === undefined ? 'not-equal' : wait.sleep(timeout);
+  }
+
+  /** Undefined when the word has another value. */
+  private _queueAsync(address: number, expected: number): AsyncWait | undefined {
+    const wait = new AsyncWait(this._k.cpu, this);
+    let queued = false;
+    try {
+      queued = futexEnter(this._futexParts(), wait.index, address, expected);
+    } finally {
+      if (!queued) wait.end();
+    }
+    return queued ? wait : undefined;
+  }
+
+  private _futexParts(): FutexParts {
+    return { k: this._k, view: this._view, translator: this._open.translator, views: this._host.views };
   }
 
   /** FUTEX_WAKE: wakes up to `count` threads that wait on the word, in any space that maps the same shared page. */
   notify(address: number, count: number = Number.POSITIVE_INFINITY): number {
     this._check('notify');
-    const parts = { k: this._k, view: this._view, translator: this._open.translator, views: this._host.views };
+    const parts = this._futexParts();
     return this._call('notify', () => futexNotify(parts, address, count));
   }
 
@@ -528,6 +564,7 @@ export class Space implements Closable {
     if (holders.size === 1 && this._view.sectionDepth > 0) {
       throw new VmError('EDEADLK', 'close', 'the space is closed inside its own run()');
     }
+    endAsyncWaits(this._k.cpu, this); // before the thread may leave the machine: its slot is another one's then
     if (holders.size === 1) this._host.spaceClosed(this._open);
     holders.delete(this);
     this._closed = true;
@@ -535,6 +572,7 @@ export class Space implements Closable {
 
   /** Internal: this thread has left the machine, and its spaces with it. */
   machineClosed(): void {
+    endAsyncWaits(this._k.cpu, this);
     this._closed = true;
   }
 

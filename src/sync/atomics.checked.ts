@@ -192,6 +192,10 @@ export function notify(words: Int32Array, index: number, count: number): number 
   observer?.access('notify', words, index, count, 0);
   return observer?.notify?.(words, index, count) ?? host.notify(words, index, count);
 }
+/** In a checked thread undefined: it is one synchronous call. */
+export function waitAsync(words: Int32Array, index: number, expected: number): Promise<unknown> | undefined {
+  return observer === undefined ? native.waitAsync(words, index, expected) : undefined;
+}
 export function pause(): void {
   observer?.access('pause', undefined, 0, 0, 0);
   hostPause?.();

@@ -100,6 +100,17 @@ export function notify(words: Int32Array, index: number, count: number): number 
   return Atomics.notify(words, index, count);
 }
 
+type WaitAsync = (words: Int32Array, index: number, expected: number) => { readonly value: unknown };
+const hostWaitAsync = (Atomics as unknown as { waitAsync?: WaitAsync }).waitAsync;
+/**
+ * Resolves when the word is notified, or is not `expected` already. Undefined where the host cannot say so: it has no
+ * Atomics.waitAsync, or the memory is not shared.
+ */
+export function waitAsync(words: Int32Array, index: number, expected: number): Promise<unknown> | undefined {
+  if (hostWaitAsync === undefined || words.buffer instanceof ArrayBuffer) return undefined;
+  return Promise.resolve(hostWaitAsync(words, index, expected).value);
+}
+
 const hostPause: (() => void) | undefined = (Atomics as unknown as { pause?: () => void }).pause;
 /** A hint to the processor that this is a spin loop, where the host has `Atomics.pause`. */
 export const pause: () => void = hostPause === undefined ? (): void => undefined : (): void => hostPause();

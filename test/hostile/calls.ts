@@ -126,7 +126,14 @@ export const CALLS: readonly Call[] = [
     dump: [],
     validate: [],
   }),
-  ...on('space', { populate: [address, length] }, { async: true }),
+  ...on(
+    'space',
+    {
+      populate: [address, length],
+      waitAsync: [address, number('expected', 1), number('timeout', 1, true)],
+    },
+    { async: true },
+  ),
   ...on('space', { close: [] }, { ends: true }),
   ...on('space', { closed: [] }, { getter: true }),
   ...on('accessor', LOADS),
