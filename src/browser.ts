@@ -13,7 +13,8 @@ registerBacking(BLOB_FILE, unknownBlob);
 /**
  * Opens a Blob or File for mapping. A worker that is to read it gets the Blob and the file's handle by message and calls
  * `attachBlob`. Blocking reads need FileReaderSync: on a page's main thread a fault on a page that is not in the cache throws
- * WouldBlock. Throws EINVAL, ENOMEM.
+ * WouldBlock. Nothing of the Blob is read here: the work is done before the call returns, and only its outcome comes later, by the
+ * promise. Rejects with EINVAL, ENOMEM.
  */
 export async function openBlob(machine: Machine, blob: Blob): Promise<MappedFile> {
   checkMachine(machine, 'openBlob');
@@ -22,7 +23,7 @@ export async function openBlob(machine: Machine, blob: Blob): Promise<MappedFile
   return calledAs('openBlob', () => machine.createFile(BLOB_FILE, {}, size, blobBacking(blob)));
 }
 
-/** Makes a Blob known to this thread as the file that another thread opened. Throws EINVAL, ESTALE. */
+/** Makes a Blob known to this thread as the file that another thread opened. Synchronous. Throws EINVAL, ESTALE. */
 export function attachBlob(machine: Machine, handle: FileHandle, blob: Blob): MappedFile {
   checkMachine(machine, 'attachBlob');
   checkBlob(blob, 'attachBlob');

@@ -23,7 +23,8 @@ registerBacking(NODE_FILE, nodeFileBacking);
 registerBacking(SLOW_FILE, slowFileBacking);
 
 /**
- * Opens a regular file for mapping. Any thread of the machine may then map and read it, whether or not this thread lives on, and
+ * Opens a regular file for mapping. The promise is for a program's convenience: the work is done, as `openFileSync` does it, before
+ * the call returns, and only its outcome comes later. Any thread of the machine may then map and read it, whether or not this thread lives on, and
  * none ever reads another file's bytes: docs/files.md says what a mapping shows when others write, truncate, unlink or replace the
  * file. Throws ENOENT, EACCES, EISDIR, ENODEV, EINVAL, EOVERFLOW (8 TiB at most), ENOMEM.
  */
@@ -35,7 +36,10 @@ export async function openFile(
   return openFileSync(machine, path, options);
 }
 
-/** As `openFile`; opening does not block for longer than the host's open(2). */
+/**
+ * Opens a regular file for mapping, at once: it blocks for as long as the host's open(2) does. Otherwise as `openFile`, with the same
+ * errors, thrown in the name of `openFile`.
+ */
 export function openFileSync(machine: Machine, path: string | URL, options: OpenFileOptions = {}): MappedFile {
   if (!isMachine(machine)) throw new VmError('EINVAL', 'openFile', 'not a machine');
   checkObject(options, 'options', 'openFile');
