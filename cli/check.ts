@@ -214,7 +214,9 @@ async function runAll(command: CheckCommand, chosen: readonly Chosen[], signal: 
     const documents = results.map((result) => (result.verdict === 'broken' ? result : toJson(command, result)));
     process.stdout.write(`${JSON.stringify(documents, null, 2)}\n`);
   } else if (results.length > broken.length) {
-    process.stdout.write(`${renderResults(results.filter((result) => result.verdict !== 'broken'))}\n`);
+    const checked = results.filter((result) => result.verdict !== 'broken');
+    process.stdout.write(`${renderResults(checked)}\n`);
+    for (const result of checked) process.stdout.write(`${inWords(result)}\n`);
     for (const failure of failures) process.stdout.write(`\n${failure}\n`);
   }
   for (const { error } of broken) process.stderr.write(`vmspace: ${error}\n`);
@@ -251,6 +253,16 @@ function toJson(command: CheckCommand, result: CheckResult): object {
             command: replayCommand(command, model, schedule),
           },
   };
+}
+
+/** What the verdict means, for who sees one for the first time. */
+function inWords({ model, verdict, strategy, bound, executions }: CheckResult): string {
+  const ran = `${executions.toLocaleString('en-US')} ${executions === 1 ? 'execution' : 'executions'}`;
+  if (verdict === 'failed') return `${model}: failed after ${ran}.`;
+  if (strategy !== 'exhaustive') return `${model}: no failure in ${ran} chosen at random.`;
+  if (verdict === 'stopped') return `${model}: no failure in ${ran}, but the search was stopped before its end.`;
+  const preemptions = bound === 1 ? '1 preemption' : `${bound} preemptions`;
+  return `${model}: passed. Every interleaving with at most ${preemptions} was explored (${ran}), and none fails.`;
 }
 
 function renderResults(results: readonly CheckResult[]): string {

@@ -13,7 +13,8 @@ registerBacking(BLOB_FILE, unknownBlob);
 /**
  * Opens a Blob or File for mapping. A worker that is to read it gets the Blob and the file's handle by message and calls
  * `attachBlob`. Blocking reads need FileReaderSync: on a page's main thread a fault on a page that is not in the cache throws
- * WouldBlock.
+ * WouldBlock. Nothing of the Blob is read here: the work is done before the call returns, and only its outcome comes later, by the
+ * promise.
  *
  * @throws EINVAL for what is no machine or no Blob, EBADF for a closed machine.
  * @throws EOVERFLOW for more than 8 TiB, ENOMEM when the machine has no record left for a file.
@@ -26,7 +27,7 @@ export async function openBlob(machine: Machine, blob: Blob): Promise<MappedFile
 }
 
 /**
- * Makes a Blob known to this thread as the file that another thread opened.
+ * Makes a Blob known to this thread as the file that another thread opened. Synchronous.
  *
  * @param handle the `handle` of that thread's file.
  * @throws EINVAL for what is no machine or no Blob, for a Blob of another size, and for a handle of another machine.

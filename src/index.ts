@@ -21,5 +21,5 @@ export type {
 } from './machine/machine.ts';
 export { attachMachine, attachSpace, createMachine, machineOf } from './machine/machine.ts';
 export type { FileHandle, MappedFile } from './machine/mapped-file.ts';
-export type { Mapping, MmapOptions, Space, SpaceCounters } from './machine/space.ts';
+export type { Mapping, MmapOptions, Space, SpaceCounters, Synchronous } from './machine/space.ts';
 export type { CounterName, Counters, HistogramName } from './trace/counters.ts';

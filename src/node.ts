@@ -30,7 +30,8 @@ registerBacking(NODE_FILE, nodeFileBacking);
 registerBacking(SLOW_FILE, slowFileBacking);
 
 /**
- * Opens a regular file for mapping. Any thread of the machine may then map and read it, whether or not this thread lives on, and
+ * Opens a regular file for mapping. The promise is for a program's convenience: the work is done, as `openFileSync` does it, before
+ * the call returns, and only its outcome comes later. Any thread of the machine may then map and read it, whether or not this thread lives on, and
  * none ever reads another file's bytes: docs/files.md says what a mapping shows when others write, truncate, unlink or replace the
  * file.
  *
@@ -66,13 +67,13 @@ export async function openFile(
 /**
  * As `openFile`, and returns the file at once. It blocks no longer than the host's open(2).
  *
- * @throws as `openFile` rejects.
+ * @throws as `openFile` rejects, in the name of `openFile`.
  */
 export function openFileSync(machine: Machine, path: string | URL, options: OpenFileOptions = {}): MappedFile {
   if (!isMachine(machine)) throw new VmError('EINVAL', 'openFile', 'not a machine');
   checkObject(options, 'options', 'openFile');
   const { mode = 'r', delay } = options;
-  if (mode !== 'r') throw new VmError('ENOTSUP', 'openFile', `mode '${show(mode)}': files are mapped for reading`);
+  if (mode !== 'r') throw new VmError('ENOTSUP', 'openFile', `mode ${show(mode)}: files are mapped for reading`);
   const name = pathOf(path);
   const pause = delay === undefined ? undefined : checkDelay(delay);
   machine.checkOpen('openFile');

@@ -73,9 +73,9 @@ export const deathMutants: readonly Mutant[] = [
     edits: [
       {
         file: 'src/recovery/public-call.ts',
-        find: '  if (k.cpu.gaveUp === undefined) return error;\n  standDown(k);\n',
+        find: '  if (k.cpu.gaveUp === undefined) return true;\n  standDown(k);\n',
         replace:
-          '  if (k.cpu.gaveUp === undefined) return error;\n  k.cpu.gaveUp = undefined;\n  k.cpu.heldDepth = 0;\n  if (k.cpu.id >= 0) return error;\n',
+          '  if (k.cpu.gaveUp === undefined) return true;\n  k.cpu.gaveUp = undefined;\n  k.cpu.heldDepth = 0;\n  if (k.cpu.id >= 0) return true;\n',
       },
     ],
     fails: /twice|in somebody's hands|ETIMEDOUT|no end after|nobody can go on/,
@@ -86,9 +86,9 @@ export const deathMutants: readonly Mutant[] = [
     why: 'A reaper forgets that it has given up a call of its own.',
     edits: [
       {
-        file: 'src/recovery/reap.ts',
-        find: '  for (const kind of [CPU_DEAD, CPU_GAVE_UP]) {\n',
-        replace: '  for (const kind of [CPU_DEAD]) {\n',
+        file: 'src/recovery/waiting.ts',
+        find: 'kindOf(state) === CPU_DEAD || kindOf(state) === CPU_GAVE_UP;',
+        replace: 'kindOf(state) === CPU_DEAD || (kindOf(state) === CPU_GAVE_UP && state < 0);',
       },
     ],
     fails: /ETIMEDOUT|no end after|nobody can go on|in somebody's hands/,

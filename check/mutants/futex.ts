@@ -7,8 +7,8 @@ const edit = (find: string, replace: string, file: string = FUTEX): Mutant['edit
 const notLookedAtAgain = edit('stale = load(k.words, view.generationIndex) !== view.generation;', '', VIRTUAL);
 const notAnnounced = edit('    bumpGeneration(k.cpu, f.mm, f.vpn, (f.vpn + 1) as Vpn);\n', '', 'src/fault/install.ts');
 const LOCKS = '  spinLock(cpu, bucket, CLASS_FUTEX);\n  try {';
-const CLEARS = '    if (cas(words, slot + Q_BUCKET, bucket, 0) !== bucket) continue; // its time was up\n';
-const LEAVES = "return bucket !== 0 && cas(words, base + Q_BUCKET, bucket, 0) === bucket ? 'timed-out' : 'ok';";
+const CLEARS = '  return cas(words, at + Q_BUCKET, bucket, 0) === bucket; // else its time was up\n';
+const LEAVES = "return bucket !== 0 && cas(words, at + Q_BUCKET, bucket, 0) === bucket ? 'timed-out' : 'ok';";
 const entryStays = edit(LEAVES, "return bucket !== 0 ? 'timed-out' : 'ok';");
 
 export const futexMutants: readonly Mutant[] = [
@@ -17,7 +17,7 @@ export const futexMutants: readonly Mutant[] = [
     model: 'futex',
     why: 'The parking word is cleared after the waiter is in the queue: a wake-up in between is lost.',
     edits: [
-      ...edit(`  prepareToPark(cpu);\n${LOCKS}`, LOCKS),
+      ...edit('  prepareToPark(cpu);\n  return enter(', '  return enter('),
       ...edit('    park(cpu, Math.min', '    prepareToPark(cpu);\n    park(cpu, Math.min'),
     ],
     fails: /a wake-up was lost/,
@@ -68,7 +68,7 @@ export const futexMutants: readonly Mutant[] = [
     id: 'futex-all/first-only',
     model: 'futex-all',
     why: 'A notify of all wakes the first that it finds.',
-    edits: edit('    woken++;\n', '    woken++;\n    break;\n'),
+    edits: edit('      woken++;\n    }\n    const', '      woken++;\n      break;\n    }\n    const'),
     fails: /a wake-up was lost/,
   },
   {
@@ -82,35 +82,38 @@ export const futexMutants: readonly Mutant[] = [
     id: 'futex-two-words/address-not-compared',
     model: 'futex-two-words',
     why: 'A notify wakes whoever is in the bucket for the same space.',
-    edits: edit('    if (peekRacyF64(floats, (slot + Q_ADDRESS) >> 1, OLD_KEY) !== key.address) continue;\n', ''),
+    edits: edit('  if (peekRacyF64(floats, (at + Q_ADDRESS) >> 1, OLD_KEY) !== key.address) return false;\n', ''),
     fails: /are not among those|a wake-up was lost/,
   },
   {
     id: 'futex-two-words/stops-at-a-stranger',
     model: 'futex-two-words',
     why: 'A notify gives up at the first waiter of another word.',
-    edits: edit('!== key.address) continue;', '!== key.address) break;'),
+    edits: edit(
+      '    if (takeOut(cpu, cpuSlot(id) + C_FUTEX, bucket, key)) {',
+      '    const first = load(words, cpuSlot(id) + C_FUTEX);\n    const out = takeOut(cpu, cpuSlot(id) + C_FUTEX, bucket, key);\n    if (first === bucket && !out) break;\n    if (out) {',
+    ),
     fails: /a wake-up was lost/,
   },
   {
     id: 'futex-time/told-late-always',
     model: 'futex-time',
     why: 'Who leaves the queue does not look whether it was notified just then.',
-    edits: edit(LEAVES, "store(words, base + Q_BUCKET, 0);\n  return 'timed-out';"),
+    edits: edit(LEAVES, "store(words, at + Q_BUCKET, 0);\n  return 'timed-out';"),
     fails: /the results \["timed-out",\[(1,0|0,1)\]\] are not/,
   },
   {
     id: 'futex-time/looked-then-cleared',
     model: 'futex-time',
     why: 'Who leaves the queue looks whether it was notified, and clears its entry in a second step.',
-    edits: edit(LEAVES, "if (bucket === 0) return 'ok';\n  store(words, base + Q_BUCKET, 0);\n  return 'timed-out';"),
+    edits: edit(LEAVES, "if (bucket === 0) return 'ok';\n  store(words, at + Q_BUCKET, 0);\n  return 'timed-out';"),
     fails: /the results \["timed-out",\[(1,0|0,1)\]\] are not/,
   },
   {
     id: 'futex-time/cleared-without-a-look',
     model: 'futex-time',
     why: 'A notify clears the entry of a waiter that is leaving, and counts it.',
-    edits: edit(CLEARS, '    store(words, slot + Q_BUCKET, 0);\n'),
+    edits: edit(CLEARS, '  store(words, at + Q_BUCKET, 0);\n  return true;\n'),
     fails: /the results \["timed-out",\[(1,0|0,1)\]\] are not/,
   },
   {
@@ -173,7 +176,7 @@ export const futexMutants: readonly Mutant[] = [
     id: 'futex-death/not-reaped',
     model: 'futex-death',
     why: 'A dead waiter stays in its queue.',
-    edits: edit('  store(words, cpuSlot(dead) + Q_BUCKET, 0);\n', '  load(words, cpuSlot(dead) + Q_BUCKET);\n'),
+    edits: edit('  store(words, cpuSlot(id) + C_FUTEX + Q_BUCKET, 0);\n', '  load(words, cpuSlot(id) + C_FUTEX);\n'),
     fails: /threads spin and nobody writes|threads were woken|no end after/,
   },
   {
@@ -182,5 +185,52 @@ export const futexMutants: readonly Mutant[] = [
     why: 'A waiter never looks by itself whether it was taken out of the queue.',
     edits: edit('Math.min(left, PARK_MS)', 'left'),
     fails: /nobody can go on/,
+  },
+  {
+    id: 'futex-async/not-notified',
+    model: 'futex-async',
+    why: 'A notify takes a waiter of waitAsync out of the queue and does not notify its word.',
+    edits: edit('      notify(words, at, Number.POSITIVE_INFINITY);\n', ''),
+    fails: /nobody can go on/,
+  },
+  {
+    id: 'futex-async/used-too-late',
+    model: 'futex-async',
+    why: 'The entry is in the queue before notifiers are told to look at it.',
+    edits: [
+      ...edit(
+        '  if (load(cpu.words, used) <= index) store(cpu.words, used, index + 1); // before it is in a queue: where notifiers look\n',
+        '',
+      ),
+      ...edit(
+        '  return enter(cpu, asyncEntry(cpu.id, index), key, unchanged);',
+        '  const queued = enter(cpu, asyncEntry(cpu.id, index), key, unchanged);\n  store(cpu.words, used, index + 1);\n  return queued;',
+      ),
+    ],
+    fails: /nobody can go on/,
+  },
+  {
+    id: 'futex-async-time/told-late-always',
+    model: 'futex-async-time',
+    why: 'A waitAsync whose time is up does not look whether it was notified just then.',
+    edits: edit(LEAVES, "store(words, at + Q_BUCKET, 0);\n  return 'timed-out';"),
+    fails: /the results \["timed-out",\[(1,0|0,1)\]\] are not/,
+  },
+  {
+    id: 'futex-async-two/one-too-many',
+    model: 'futex-async-two',
+    why: 'A notify does not count the waiters of waitAsync, and wakes one more.',
+    edits: edit(
+      '      notify(words, at, Number.POSITIVE_INFINITY);\n      woken++;\n',
+      '      notify(words, at, Number.POSITIVE_INFINITY);\n',
+    ),
+    fails: /are not among those/,
+  },
+  {
+    id: 'futex-async-death/not-reaped',
+    model: 'futex-async-death',
+    why: 'The waitAsync of a dead thread stays in its queue.',
+    edits: edit('  for (const each of buried) futexReapAsync(words, each);\n', '', 'src/recovery/reap.ts'),
+    fails: /threads spin and nobody writes|threads were woken|no end after/,
   },
 ];

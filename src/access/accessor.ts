@@ -8,14 +8,20 @@
  */
 import {
   add,
+  add64,
+  and,
   cas,
+  cas64,
   data8,
   data16,
   data32,
   dataF32,
   dataF64,
   exchange,
+  exchange64,
   load,
+  load64,
+  or,
   peekRacy,
   setData8,
   setData16,
@@ -23,6 +29,8 @@ import {
   setDataF32,
   setDataF64,
   store,
+  store64,
+  xor,
 } from '#atomics';
 import { show } from '../base/arguments.ts';
 import { oops } from '../base/assert.ts';
@@ -219,7 +227,7 @@ export class Accessor {
   /** Writes the low 64 bits of `value`: two halves of 32, so another thread may see one of them alone. */
   storeI64(address: number, value: bigint): void {
     if (typeof address !== 'number') notANumber(address, 'address', 'storeI64');
-    if (typeof value !== 'bigint') throw new VmError('EINVAL', 'storeI64', 'the value must be a bigint');
+    if (typeof value !== 'bigint') notABigint(value, 'value', 'storeI64');
     this._scratch.setBigInt64(0, value, LITTLE);
     this._writeScratch(address, 8, 'storeI64');
   }
@@ -333,6 +341,55 @@ export class Accessor {
     const at = this._word(address, true, 'exchange32');
     return exchange(this._views.i32, at, value);
   }
+  /** Returns the value before. */
+  and32(address: number, bits: number): number {
+    if (typeof bits !== 'number') notANumber(bits, 'value', 'and32');
+    const at = this._word(address, true, 'and32');
+    return and(this._views.i32, at, bits);
+  }
+  /** Returns the value before. */
+  or32(address: number, bits: number): number {
+    if (typeof bits !== 'number') notANumber(bits, 'value', 'or32');
+    const at = this._word(address, true, 'or32');
+    return or(this._views.i32, at, bits);
+  }
+  /** Returns the value before. */
+  xor32(address: number, bits: number): number {
+    if (typeof bits !== 'number') notANumber(bits, 'value', 'xor32');
+    const at = this._word(address, true, 'xor32');
+    return xor(this._views.i32, at, bits);
+  }
+
+  /* The same for aligned 64-bit words, signed. A value beyond 64 bits keeps its low 64. */
+
+  atomicLoad64(address: number): bigint {
+    const at = this._word64(address, false, 'atomicLoad64');
+    return load64(this._views.i64, at);
+  }
+  atomicStore64(address: number, value: bigint): void {
+    if (typeof value !== 'bigint') notABigint(value, 'value', 'atomicStore64');
+    const at = this._word64(address, true, 'atomicStore64');
+    store64(this._views.i64, at, value);
+  }
+  /** Compare and swap; returns the value found. */
+  cas64(address: number, expected: bigint, value: bigint): bigint {
+    if (typeof expected !== 'bigint') notABigint(expected, 'expected value', 'cas64');
+    if (typeof value !== 'bigint') notABigint(value, 'value', 'cas64');
+    const at = this._word64(address, true, 'cas64');
+    return cas64(this._views.i64, at, expected, value);
+  }
+  /** Returns the value before. */
+  add64(address: number, delta: bigint): bigint {
+    if (typeof delta !== 'bigint') notABigint(delta, 'value', 'add64');
+    const at = this._word64(address, true, 'add64');
+    return add64(this._views.i64, at, delta);
+  }
+  /** Returns the value before. */
+  exchange64(address: number, value: bigint): bigint {
+    if (typeof value !== 'bigint') notABigint(value, 'value', 'exchange64');
+    const at = this._word64(address, true, 'exchange64');
+    return exchange64(this._views.i64, at, value);
+  }
 
   /* The slow side. */
 
@@ -353,6 +410,13 @@ export class Accessor {
     this._checkInside(access);
     if ((address & 3) !== 0) throw new VmError('EINVAL', access, 'atomic accesses must be aligned to 4 bytes', address);
     return this._translator.translate(address, write, access) / 4;
+  }
+
+  private _word64(address: number, write: boolean, access: string): number {
+    if (typeof address !== 'number') notANumber(address, 'address', access);
+    this._checkInside(access);
+    if ((address & 7) !== 0) throw new VmError('EINVAL', access, 'atomic accesses must be aligned to 8 bytes', address);
+    return this._translator.translate(address, write, access) / 8;
   }
 
   private _slowRead(address: number, size: number, access: string): DataView {
@@ -408,4 +472,8 @@ export class Accessor {
 /** The checks before it are free: the engine asks the same before it converts. */
 function notANumber(value: unknown, what: string, access: string): never {
   throw new VmError('EINVAL', access, `the ${what} must be a number, got ${show(value)}`);
+}
+
+function notABigint(value: unknown, what: string, access: string): never {
+  throw new VmError('EINVAL', access, `the ${what} must be a bigint, got ${show(value)}`);
 }

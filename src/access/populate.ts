@@ -6,7 +6,7 @@
  */
 import { now } from '#atomics';
 import type { Backing } from '../backing/backing.ts';
-import { byteCount } from '../base/arguments.ts';
+import { byteCount, typeName } from '../base/arguments.ts';
 import type { Vpn } from '../base/brands.ts';
 import { BusError, SegmentationFault, seenFrom, VmError, WouldBlock } from '../base/errors.ts';
 import { plainBytes } from '../base/foreign.ts';
@@ -174,7 +174,8 @@ class Populating {
   #fail(error: unknown): never {
     this.#k.cpu.count(COUNTER['io.errors']);
     this.#k.cpu.count(COUNTER['fault.bus']);
-    const why = error instanceof Error ? error.message : typeof error === 'string' ? error : `a thrown ${typeof error}`;
+    const why =
+      error instanceof Error ? error.message : typeof error === 'string' ? error : `a thrown ${typeName(error)}`;
     throw new BusError('populate', this.#at, `the page could not be read: ${why}`, error);
   }
 

@@ -10,7 +10,7 @@ import { MM_SERIAL } from '../paging/mm.layout.ts';
 import type { View } from '../paging/view.ts';
 import type { Kernel } from '../space/kernel.ts';
 import { rootOf } from '../space/layout.ts';
-import { checkMayWait, type FutexKey, futexEnqueue, futexSleep, futexWake } from '../sync/futex.ts';
+import { checkMayWait, type FutexKey, futexEnqueue, futexEnqueueAsync, futexSleep, futexWake } from '../sync/futex.ts';
 import { VM_SHARED } from '../vma/vma.layout.ts';
 import { MAX_PAIR_ATTEMPTS, type Translator } from './translate.ts';
 
@@ -29,20 +29,35 @@ export function futexWait(
   timeout: number,
 ): 'ok' | 'not-equal' | 'timed-out' {
   const { k, view } = parts;
-  checkWord(address, 'wait');
-  if (typeof expected !== 'number' || (expected !== (expected | 0) && expected !== expected >>> 0)) {
-    throw new VmError('EINVAL', 'wait', `${show(expected)} is not a 32-bit value`);
-  }
-  if (typeof timeout !== 'number' || Number.isNaN(timeout)) {
-    throw new VmError('EINVAL', 'wait', `${show(timeout)} is not a number of milliseconds`);
-  }
+  checkWait(address, expected, timeout, 'wait');
   k.rcu.enter(view);
   try {
-    const queued = enqueue(parts, shared, address, expected | 0);
+    const queued = enqueue(parts, 'wait', address, expected | 0, (key, unchanged) =>
+      futexEnqueue(k.cpu, key, () => {
+        if (!unchanged()) return false;
+        checkMayWait(k.cpu, shared); // before the slot says that we wait: nobody would take that back
+        return true;
+      }),
+    );
     if (!queued) return 'not-equal';
     return k.rcu.outside(() => futexSleep(k.cpu, timeout));
   } catch (error) {
     throw seenFrom(error, 'wait', address);
+  } finally {
+    k.rcu.leave(view);
+  }
+}
+
+/** For entry `index`: puts it into the word's queue, if the word has the expected value. Never sleeps but for a fault. */
+export function futexEnter(parts: FutexParts, index: number, address: number, expected: number): boolean {
+  const { k, view } = parts;
+  k.rcu.enter(view);
+  try {
+    return enqueue(parts, 'waitAsync', address, expected | 0, (key, unchanged) =>
+      futexEnqueueAsync(k.cpu, index, key, unchanged),
+    );
+  } catch (error) {
+    throw seenFrom(error, 'waitAsync', address);
   } finally {
     k.rcu.leave(view);
   }
@@ -70,23 +85,22 @@ export function futexNotify({ k, view, translator }: FutexParts, address: number
  */
 function enqueue(
   { k, view, translator, views }: FutexParts,
-  shared: boolean,
+  syscall: string,
   address: number,
   expected: number,
+  enter: (key: FutexKey, unchanged: () => boolean) => boolean,
 ): boolean {
   for (let attempt = 0; attempt < MAX_PAIR_ATTEMPTS; attempt++) {
-    const at = translator.translate(address, false, 'wait') / 4;
-    const key = keyOf(k, view, address, 'wait');
+    const at = translator.translate(address, false, syscall) / 4;
+    const key = keyOf(k, view, address, syscall);
     let stale = false;
-    const queued = futexEnqueue(k.cpu, key, () => {
+    const queued = enter(key, () => {
       stale = load(k.words, view.generationIndex) !== view.generation;
-      if (stale || load(views.i32, at) !== expected) return false;
-      checkMayWait(k.cpu, shared); // before the slot says that we wait: nobody would take that back
-      return true;
+      return !stale && load(views.i32, at) === expected;
     });
     if (!stale) return queued;
   }
-  throw new VmError('EAGAIN', 'wait', 'the space changes without a pause', address);
+  throw new VmError('EAGAIN', syscall, 'the space changes without a pause', address);
 }
 
 function keyOf(k: Kernel, view: View, address: number, access: string): FutexKey {
@@ -104,5 +118,16 @@ function keyOf(k: Kernel, view: View, address: number, access: string): FutexKey
 function checkWord(address: number, syscall: string): void {
   if (!Number.isInteger(address) || address % 4 !== 0) {
     throw new VmError('EINVAL', syscall, `${show(address)} is not the address of an aligned 32-bit word`);
+  }
+}
+
+/** Throws EINVAL for what `wait` and `waitAsync` cannot take. */
+export function checkWait(address: number, expected: number, timeout: number, syscall: string): void {
+  checkWord(address, syscall);
+  if (typeof expected !== 'number' || (expected !== (expected | 0) && expected !== expected >>> 0)) {
+    throw new VmError('EINVAL', syscall, `${show(expected)} is not a 32-bit value`);
+  }
+  if (typeof timeout !== 'number' || Number.isNaN(timeout)) {
+    throw new VmError('EINVAL', syscall, `${show(timeout)} is not a number of milliseconds`);
   }
 }

@@ -10,10 +10,15 @@ const PROMISE = Symbol('a promise');
  */
 export function checkAnswer(got: unknown, position: number, expected: number, asked: number): void {
   if (got === PROMISE) throw wrong('a promise (read is synchronous, readAsync is not)', position, asked);
-  if (typeof got !== 'number') throw wrong(`a value of type ${typeof got}`, position, asked);
+  if (typeof got !== 'number') throw wrong(got === null ? 'null' : `a value of type ${typeof got}`, position, asked);
   if (!Number.isInteger(got) || got < 0 || got > asked) throw wrong(String(got), position, asked);
   if (got >= expected) return;
   throw new VmError('EIO', 'read', `the file gave ${got} bytes of ${expected} at ${position}: has it been truncated?`);
+}
+
+/** Whether `got` is a promise. Its rejection is nobody's then, as in `handled`. Requires: the backing's code may run. */
+export function isHandled(got: unknown): boolean {
+  return handled(got) === PROMISE;
 }
 
 /** `got`. If it is a promise, its rejection is nobody's: the answer is an error already. Requires: the backing's code may run. */

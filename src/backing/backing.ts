@@ -5,6 +5,7 @@
  * against what is said here.
  */
 import { VmError } from '../base/errors.ts';
+import { isHandled } from './answer.ts';
 
 /**
  * A file as one thread reads it.
@@ -118,11 +119,16 @@ export function makeBacking(
       `this thread does not know files of kind '${kind}'; registerBacking it here too`,
     );
   }
+  let isPromise = false;
   const backing = callback(() => {
     const made: unknown = factory(options, size);
+    isPromise = isHandled(made);
     return isBacking(made) ? made : undefined; // asks it: may run the user's code
   });
   if (backing !== undefined) return backing;
+  if (isPromise) {
+    throw new VmError('EINVAL', syscall, `the factory of '${kind}' gave a promise: factories are synchronous`);
+  }
   throw new VmError('EINVAL', syscall, `the factory of '${kind}' gave no object with the functions read and close`);
 }
 

@@ -2,6 +2,7 @@
  * What a backing's code has thrown, on its way to the access that needed the page. It may be anything: a Proxy, an error whose
  * getters throw, one of our own errors. Nobody but `failureOf` looks at it, with nothing held but the pages that are being read.
  */
+import { typeName } from '../base/arguments.ts';
 import { type ErrnoCode, VmError, WouldBlock } from '../base/errors.ts';
 
 export class BackingFailure {
@@ -32,7 +33,7 @@ export function failureOf(thrown: unknown): unknown {
 
 function whyOf(thrown: unknown): string {
   const text = thrown instanceof Error ? thrown.message : thrown;
-  return typeof text === 'string' ? text : `a thrown ${typeof thrown}`;
+  return typeof text === 'string' ? text : `a thrown ${typeName(thrown)}`;
 }
 
 function codeOf(thrown: unknown): ErrnoCode | undefined {

@@ -30,7 +30,7 @@ describe('arguments', () => {
         throw new Error('called');
       },
     };
-    expect([trap, Object.create(null), [], () => 1, Symbol('s'), 1n, null, undefined, '1'].map(show)).toEqual([
+    expect([trap, Object.create(null), [], () => 1, Symbol('s'), 1n, null, undefined, '1', ''].map(show)).toEqual([
       'an object',
       'an object',
       'an object',
@@ -39,7 +39,8 @@ describe('arguments', () => {
       '1',
       'null',
       'undefined',
-      '1',
+      "'1'",
+      "''",
     ]);
     expect(() => checkObject(null, 'options', 'test')).toThrow(/EINVAL/);
   });

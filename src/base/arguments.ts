@@ -10,8 +10,14 @@ export const MAX_FILE_PAGES: number = 2 ** 31;
 
 /** A value of any kind for a message: neither its conversion to text nor a method of its own is asked. */
 export function show(value: unknown): string {
+  if (typeof value === 'string') return `'${value}'`; // '5' is not the number 5
   if (typeof value === 'object' && value !== null) return 'an object';
   return typeof value === 'function' ? 'a function' : String(value);
+}
+
+/** The type of a value for a message. */
+export function typeName(value: unknown): string {
+  return value === null ? 'null' : typeof value;
 }
 
 /** What a call takes its options from. */

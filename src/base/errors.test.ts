@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { assertRule, oops } from './assert.ts';
 import { BusError, Oops, SegmentationFault, seenFrom, VmError, WouldBlock } from './errors.ts';
@@ -53,7 +54,33 @@ describe('errors', () => {
   test('of ours are no VmErrors: a broken rule is nobody’s errno', () => {
     expect(() => oops('I5', 'detail')).toThrow(new Oops('I5', 'detail'));
     expect(new Oops('I5', 'x')).not.toBeInstanceOf(VmError);
-    expect(new Oops('I5', 'x')).toMatchObject({ name: 'Oops', rule: 'I5', message: 'Oops: I5: x' });
+    expect(new Oops('I5', 'x')).toMatchObject({ name: 'Oops', rule: 'I5', message: 'I5: x' });
+    expect(String(new Oops('I5', 'x'))).toBe('Oops: I5: x');
+  });
+
+  test('are printed without what they do not know, and say nothing twice', () => {
+    const printed = (error: Error): string => inspect(error).replace(/\n {4}at [^\n]*?( \{)?(?=\n|$)/g, '$1');
+    const short = printed(new VmError('ENOMEM', 'mmap', 'none left'));
+    expect(short).toBe("VmError: ENOMEM: none left, mmap {\n  code: 'ENOMEM',\n  syscall: 'mmap'\n}");
+    for (const error of [
+      new VmError('EINVAL', 'read', 'none left', 16, 8),
+      new WouldBlock('read', 'none left'),
+      new BusError('read', 16, 'none left', new Error('disk')),
+      new SegmentationFault('SEGV_MAPERR', 'read', 16),
+      new Oops('I5', 'none left'),
+    ]) {
+      const text = printed(error);
+      for (const once of ['none left', 'not mapped', error.name, 'disk']) {
+        expect(text.split(once).length, text).toBeLessThanOrEqual(2);
+      }
+      expect(text).not.toContain('undefined');
+      expect(error.stack).toMatch(new RegExp(`^${error.name}: `));
+    }
+  });
+
+  test('show negative addresses as negative numbers', () => {
+    expect(new SegmentationFault('SEGV_MAPERR', 'load8', -1).message).toMatch(/ -0x1$/);
+    expect(new SegmentationFault('SEGV_MAPERR', 'load8', -(2 ** 40)).message).toMatch(/ -0x10000000000$/);
   });
 
   test('survive structured cloning as errors with their message', () => {

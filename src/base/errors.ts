@@ -39,11 +39,11 @@ export class VmError extends Error {
   /** The public method or function that failed. */
   readonly syscall: string;
   /** The byte address concerned. Undefined when there is none. */
-  readonly address: number | undefined;
+  declare readonly address: number | undefined;
   /** Of `read`, `write`, `copy`, `fill` and `populate`: the bytes done before it. Undefined for calls that do all or nothing. */
-  readonly done: number | undefined;
+  declare readonly done: number | undefined;
   /** What went wrong: the message without code, call and address. */
-  readonly detail: string;
+  declare readonly detail: string;
 
   /**
    * @param code the errno.
@@ -53,16 +53,28 @@ export class VmError extends Error {
    * @param done the bytes done before it.
    */
   constructor(code: ErrnoCode, syscall: string, detail: string, address?: number, done?: number) {
-    const at = address === undefined ? '' : ` 0x${address.toString(16)}`;
+    const at = address === undefined ? '' : ` ${hex(address)}`;
     const after = done === undefined || done === 0 ? '' : ` after ${done} bytes`;
     super(`${code}: ${detail}, ${syscall}${at}${after}`);
-    this.name = 'VmError';
     this.code = code;
     this.syscall = syscall;
-    this.address = address;
-    this.done = done;
-    this.detail = detail;
+    // An error is printed with its own properties: those that say nothing, or what the message says, are not among them.
+    if (address !== undefined) this.address = address;
+    if (done !== undefined) this.done = done;
+    hide(this, 'detail', detail);
   }
+}
+hide(VmError.prototype, 'name', 'VmError');
+hide(VmError.prototype, 'address', undefined);
+hide(VmError.prototype, 'done', undefined);
+
+/** Gives `target` a property that is not shown when it is printed. */
+function hide(target: object, key: string, value: unknown): void {
+  Object.defineProperty(target, key, { value, writable: true, configurable: true });
+}
+
+function hex(address: number): string {
+  return address < 0 ? `-0x${(-address).toString(16)}` : `0x${address.toString(16)}`;
 }
 
 /** SIGSEGV. `reason` is the `si_code`: `SEGV_MAPERR` (nothing mapped there) or `SEGV_ACCERR` (the protection forbids it). */
@@ -74,10 +86,10 @@ export class SegmentationFault extends VmError {
   constructor(reason: 'SEGV_MAPERR' | 'SEGV_ACCERR', access: string, address: number, done?: number) {
     const why = reason === 'SEGV_MAPERR' ? 'address not mapped' : 'protection forbids the access';
     super('EFAULT', access, `segmentation fault (${reason}), ${why}`, address, done);
-    this.name = 'SegmentationFault';
     this.reason = reason;
   }
 }
+hide(SegmentationFault.prototype, 'name', 'SegmentationFault');
 
 const BUS_ERROR = 'bus error (BUS_ADRERR), ';
 
@@ -89,11 +101,11 @@ export class BusError extends VmError {
   /** The library makes it. `access` is the method, `address` and `done` are in bytes. */
   constructor(access: string, address: number, detail: string, cause?: unknown, done?: number) {
     super('EFAULT', access, BUS_ERROR + detail, address, done);
-    this.name = 'BusError';
     this.reason = 'BUS_ADRERR';
-    if (cause !== undefined) this.cause = cause;
+    if (cause !== undefined) hide(this, 'cause', cause); // as the engine's own causes
   }
 }
+hide(BusError.prototype, 'name', 'BusError');
 
 /**
  * The thread must not block (a browser's main thread) and the call would have had to. Nothing has changed, but for what `done`
@@ -101,15 +113,15 @@ export class BusError extends VmError {
  */
 export class WouldBlock extends VmError {
   /** What the call would have waited for. */
-  readonly what: string;
+  declare readonly what: string;
 
   /** A backing throws it where it cannot read: `syscall` is `'read'`, `what` says what it would wait for. Bytes otherwise. */
   constructor(syscall: string, what: string, address?: number, done?: number) {
     super('EWOULDBLOCK', syscall, `this thread must not block, and the call would wait for ${what}`, address, done);
-    this.name = 'WouldBlock';
-    this.what = what;
+    hide(this, 'what', what);
   }
 }
+hide(WouldBlock.prototype, 'name', 'WouldBlock');
 
 /**
  * An error of an access as the caller of `syscall` is to see it: with the name of that call, the address it had come to, and the
@@ -147,7 +159,7 @@ function retold(error: VmError, syscall: string, at: number | undefined, done: n
     error instanceof WouldBlock
       ? new WouldBlock(syscall, error.what, at, done)
       : new VmError(error.code, syscall, error.detail, at, done);
-  seen.cause = error.cause ?? error;
+  hide(seen, 'cause', error.cause ?? error);
   return seen;
 }
 
@@ -161,8 +173,8 @@ export class Oops extends Error {
 
   /** The library makes it. */
   constructor(rule: string, detail: string) {
-    super(`Oops: ${rule}: ${detail}`);
-    this.name = 'Oops';
+    super(`${rule}: ${detail}`);
     this.rule = rule;
   }
 }
+hide(Oops.prototype, 'name', 'Oops');

@@ -149,7 +149,7 @@ function failIo(f: Fault, error: unknown, outcome: Sleep): never {
   const answered = reading && error instanceof VmError && !OUR_CODES.has(error.code);
   if (!failed && !answered) throw error;
   f.k.cpu.count(COUNTER['fault.bus']);
-  const why = failed ? error.why : error.message;
+  const why = failed ? error.why : `${error.code}: ${error.detail}`; // not the call inside: the error names the caller's
   throw new BusError(f.access, f.address, `the page could not be read: ${why}`, failed ? error.thrown : error);
 }
 

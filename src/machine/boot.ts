@@ -68,6 +68,14 @@ const CHECKED_SEED = 0x2545f491;
 const CHECKED_BUILD = 0x10000;
 const BUILD_VERSION = CHECKED ? LAYOUT_VERSION | CHECKED_BUILD : LAYOUT_VERSION;
 
+/** Throws EINVAL unless a machine can have `bytes` of frames, with what the caller has given in the message. */
+export function checkMemory(bytes: number): void {
+  const frames = Math.floor(bytes / PAGE_SIZE);
+  if (frames >= MIN_FRAMES && frames <= MAX_FRAMES) return;
+  const limits = `${MIN_FRAMES * PAGE_SIZE} and ${MAX_FRAMES * PAGE_SIZE}`;
+  throw new VmError('EINVAL', 'createMachine', `memory must be between ${limits} bytes, got ${bytes}`);
+}
+
 /** Lays out the control memory of a new machine. Throws ENOMEM when the host gives no memory. */
 export function makeControl(
   frames: number,
@@ -75,10 +83,7 @@ export function makeControl(
   design: FaultProtocol,
   limits: { readonly stallTimeout: number; readonly ioTimeout: number },
 ): MemoryBuffer {
-  if (frames < MIN_FRAMES || frames > MAX_FRAMES) {
-    const limits = `${MIN_FRAMES * PAGE_SIZE} and ${MAX_FRAMES * PAGE_SIZE}`;
-    throw new VmError('EINVAL', 'createMachine', `memory must be between ${limits} bytes, got ${frames * PAGE_SIZE}`);
-  }
+  checkMemory(frames * PAGE_SIZE);
   const regions = computeRegions(frames);
   const buffer = allocate(regions.words * 4, shared);
   const words = new Int32Array(buffer);

@@ -9,6 +9,7 @@ import { type Backing, checkBacking } from '../backing/backing.ts';
 import { descriptorText } from '../backing/descriptor.ts';
 import { byteCount, checkObject, fileSize, show } from '../base/arguments.ts';
 import type { MappingRef, MmRef } from '../base/brands.ts';
+import { type Closable, makeDisposable } from '../base/disposable.ts';
 import { calledAs, Oops, VmError } from '../base/errors.ts';
 import { isMemory, isSharedMemory, type MemoryBuffer, mayShrink, memoryBytes, openMemory } from '../base/foreign.ts';
 import { INSPECT, type Inspect, inspected } from '../base/inspect.ts';
@@ -34,7 +35,7 @@ import {
 } from '../sync/control.layout.ts';
 import { attachCpu, detachCpu, leaveCpu, readCounter } from '../sync/cpu.ts';
 import { type Counters, type HistogramName, sumCounters, sumHistograms } from '../trace/counters.ts';
-import { allocate, makeControl, makeKernel } from './boot.ts';
+import { allocate, checkMemory, makeControl, makeKernel } from './boot.ts';
 import { type Census, takeCensus } from './census.ts';
 import { type BrowserWorker, Deaths, type ReapOptions, type WatchedWorker } from './deaths.ts';
 import {
@@ -121,7 +122,7 @@ function threadNumber(): number {
  * After `close` its methods throw EBADF, but for those that only look (`counters`, `census`, `cpus`). When a rule of the library was
  * broken in this thread, every later call throws the `Oops` that says which.
  */
-export class Machine {
+export class Machine implements Closable {
   /** What another thread attaches with. Cloneable: post it to a Worker and call `attachMachine` there. */
   readonly handle: MachineHandle;
   /** Bytes of frames. */
@@ -136,6 +137,8 @@ export class Machine {
   readonly views: FrameViews;
   /** @internal `attachSpace` has attached this thread, and nobody has asked for the machine: it is left with the last space. */
   forSpacesOnly = false;
+  /** The same as `close`, for `using`. Where the host has no Symbol.dispose it is missing. */
+  declare readonly [Symbol.dispose]: () => void;
   readonly #key: string;
   readonly #spaces = new Map<number, OpenSpace>();
   /** By record and serial: records are used again. */
@@ -586,6 +589,8 @@ export class Machine {
   }
 }
 
+makeDisposable(Machine.prototype);
+
 /** @internal Of this instance of the library; a Proxy or an heir of one is none. Runs no code of the caller's. */
 export function isMachine(value: unknown): value is Machine {
   return Machine.is(value);
@@ -626,6 +631,7 @@ export function createMachine(options: MachineOptions): Machine {
   checkMilliseconds(stallTimeout, 'stallTimeout');
   checkMilliseconds(ioTimeout, 'ioTimeout');
   const wanted = wantedFrames(memory, shared);
+  checkMemory(wanted.bytes);
   if (typeof memory === 'object' && isInUse(machineOver.get(memory))) {
     const what = 'another machine has its frames in this memory, and a thread has not closed it';
     throw new VmError('EBUSY', 'createMachine', what);
@@ -772,7 +778,8 @@ function wantedFrames(memory: unknown, shared: boolean): WantedFrames {
   }
   const { buffer, current } = openMemory(memory);
   if (!isMemory(buffer)) {
-    throw new VmError('EINVAL', 'createMachine', 'memory must be a number of bytes or a WebAssembly.Memory');
+    const what = `memory must be a number of bytes or a WebAssembly.Memory, got ${show(memory)}`;
+    throw new VmError('EINVAL', 'createMachine', what);
   }
   const isShared = isSharedMemory(buffer);
   if (isShared !== shared) {

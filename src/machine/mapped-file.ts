@@ -1,5 +1,6 @@
 /** A file as one thread has it open: what `mmap` takes. */
 import type { MappingRef } from '../base/brands.ts';
+import { type Closable, makeDisposable } from '../base/disposable.ts';
 import { VmError } from '../base/errors.ts';
 import { INSPECT, type Inspect, inspected } from '../base/inspect.ts';
 import type { Kernel } from '../space/kernel.ts';
@@ -22,11 +23,13 @@ export interface FileHandle {
 }
 
 /** A file that one thread has open: what `space.mmap` takes. `openFile`, `openBlob`, `createFile` and `attachFile` make it. */
-export class MappedFile {
+export class MappedFile implements Closable {
   /** Cloneable: another thread of the same machine passes it to `machine.attachFile`. */
   readonly handle: FileHandle;
   /** Bytes, as of the opening. */
   readonly size: number;
+  /** The same as `close`, for `using`. Where the host has no Symbol.dispose it is missing. */
+  declare readonly [Symbol.dispose]: () => void;
   readonly #k: Kernel;
   readonly #mapping: MappingRef;
   readonly #onClose: (file: MappedFile) => void;
@@ -98,3 +101,5 @@ export class MappedFile {
     return file.#mapping;
   }
 }
+
+makeDisposable(MappedFile.prototype);

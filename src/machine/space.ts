@@ -5,13 +5,15 @@
 import { load, peek, peekF64 } from '#atomics';
 import { CHECKED, DEV } from '#dev';
 import type { Accessor } from '../access/accessor.ts';
+import { AsyncWait, endAsyncWaits } from '../access/async-wait.ts';
 import type { BulkAccess } from '../access/bulk.ts';
 import { populate } from '../access/populate.ts';
-import { futexNotify, futexWait } from '../access/virtual-futex.ts';
+import { checkWait, type FutexParts, futexEnter, futexNotify, futexWait } from '../access/virtual-futex.ts';
 import { byteCount, checkObject, checkProt, pageRange, show } from '../base/arguments.ts';
 import { oops } from '../base/assert.ts';
 import type { MmRef, Vpn } from '../base/brands.ts';
 import { NONE } from '../base/brands.ts';
+import { type Closable, makeDisposable } from '../base/disposable.ts';
 import { VmError } from '../base/errors.ts';
 import { INSPECT, type Inspect, inspected } from '../base/inspect.ts';
 import { PAGE_SIZE, VPN_LIMIT } from '../base/limits.ts';
@@ -61,6 +63,14 @@ export interface MmapOptions {
   readonly offset?: number | undefined;
 }
 
+/**
+ * What the function of `run` may return: anything but a promise, since a section cannot outlast the call. A wrapper of `run` that is
+ * generic itself says the same of its function: `<T>(fn: (memory: Accessor) => Synchronous<T>): T`.
+ */
+export type Synchronous<T> = T &
+  (unknown extends T ? unknown : [Extract<T, PromiseLike<unknown>>] extends [never] ? unknown : NoPromise);
+type NoPromise = 'the function of run() must not be async: a section cannot outlast the call';
+
 /** What `space.counters` returns. */
 export interface SpaceCounters {
   /** Lines of `maps()`. */
@@ -77,9 +87,11 @@ export interface SpaceCounters {
  * Addresses and lengths are bytes. The loads and stores (`load8` to `exchange32`) are those of the `Accessor`, and throw as they do;
  * each is a call of its own and costs some tens of nanoseconds, so loops belong into `run`. After `close` every method throws EBADF.
  */
-export class Space {
+export class Space implements Closable {
   /** What another thread opens the space with. Cloneable: post it to a Worker and call `attachSpace` there. */
   readonly handle: SpaceHandle;
+  /** The same as `close`, for `using`. Where the host has no Symbol.dispose it is missing. */
+  declare readonly [Symbol.dispose]: () => void;
   private readonly _open: OpenSpace;
   private readonly _host: SpaceHost;
   private readonly _k: Kernel;
@@ -240,7 +252,8 @@ export class Space {
    *
    * @returns what `fn` returns.
    * @throws what `fn` throws.
-   * @throws EINVAL for what is no function, and for a promise from `fn`: a section cannot outlast the call.
+   * @throws EINVAL for what is no function, and for a promise from `fn`, which does not type-check either: a section cannot
+   * outlast the call.
    *
    * @example
    * ```js
@@ -265,7 +278,7 @@ export class Space {
    * machine.close();
    * ```
    */
-  run<T>(fn: (memory: Accessor) => T): T {
+  run<T>(fn: (memory: Accessor) => Synchronous<T>): T {
     this._check('run');
     if (typeof fn !== 'function') throw new VmError('EINVAL', 'run', `a function is needed, got ${show(fn)}`);
     const { rcu } = this._k;
@@ -447,6 +460,70 @@ export class Space {
       this._leave();
     }
   }
+  and32(address: number, bits: number): number {
+    this._enter('and32');
+    try {
+      return this._accessor.and32(address, bits);
+    } finally {
+      this._leave();
+    }
+  }
+  or32(address: number, bits: number): number {
+    this._enter('or32');
+    try {
+      return this._accessor.or32(address, bits);
+    } finally {
+      this._leave();
+    }
+  }
+  xor32(address: number, bits: number): number {
+    this._enter('xor32');
+    try {
+      return this._accessor.xor32(address, bits);
+    } finally {
+      this._leave();
+    }
+  }
+  atomicLoad64(address: number): bigint {
+    this._enter('atomicLoad64');
+    try {
+      return this._accessor.atomicLoad64(address);
+    } finally {
+      this._leave();
+    }
+  }
+  atomicStore64(address: number, value: bigint): void {
+    this._enter('atomicStore64');
+    try {
+      this._accessor.atomicStore64(address, value);
+    } finally {
+      this._leave();
+    }
+  }
+  cas64(address: number, expected: bigint, value: bigint): bigint {
+    this._enter('cas64');
+    try {
+      return this._accessor.cas64(address, expected, value);
+    } finally {
+      this._leave();
+    }
+  }
+  add64(address: number, delta: bigint): bigint {
+    this._enter('add64');
+    try {
+      return this._accessor.add64(address, delta);
+    } finally {
+      this._leave();
+    }
+  }
+  exchange64(address: number, value: bigint): bigint {
+    this._enter('exchange64');
+    try {
+      return this._accessor.exchange64(address, value);
+    } finally {
+      this._leave();
+    }
+  }
 
   /**
    * Copies out of the space into `target`.
@@ -606,8 +683,46 @@ export class Space {
     timeout: number = Number.POSITIVE_INFINITY,
   ): 'ok' | 'not-equal' | 'timed-out' {
     this._check('wait');
-    const parts = { k: this._k, view: this._view, translator: this._open.translator, views: this._host.views };
+    const parts = this._futexParts();
     return this._call('wait', () => futexWait(parts, this._host.shared, address, expected, timeout));
+  }
+
+  /**
+   * As `wait`, for a thread that must not block: it is in the word's queue when the call returns, and goes on. It keeps a Node process
+   * alive meanwhile. It rides on the protocol of `wait`, with an entry of its own in the thread's slot: a thread may have 8 at once.
+   * Where the host has no Atomics.waitAsync, and on a machine that is not shared, it looks every 16 ms at least.
+   *
+   * @param timeout milliseconds. Without it, until notified.
+   * @returns 'not-equal', or 'ok' once notified (`notify` counts it like any other), or 'timed-out'.
+   * @throws EINVAL for what is no such word, EAGAIN for more than 8 at once; faults as a load does, with WouldBlock where the word's
+   * page cannot be had without blocking (`populate` it first).
+   * @throws EBADF when this handle is closed meanwhile, or its thread has left the machine.
+   */
+  async waitAsync(
+    address: number,
+    expected: number,
+    timeout: number = Number.POSITIVE_INFINITY,
+  ): Promise<'ok' | 'not-equal' | 'timed-out'> {
+    this._check('waitAsync');
+    checkWait(address, expected, timeout, 'waitAsync');
+    const wait = this._call('waitAsync', () => this._queueAsync(address, expected));
+    return wait === undefined ? 'not-equal' : wait.sleep(timeout);
+  }
+
+  /** Undefined when the word has another value. */
+  private _queueAsync(address: number, expected: number): AsyncWait | undefined {
+    const wait = new AsyncWait(this._k.cpu, this);
+    let queued = false;
+    try {
+      queued = futexEnter(this._futexParts(), wait.index, address, expected);
+    } finally {
+      if (!queued) wait.end();
+    }
+    return queued ? wait : undefined;
+  }
+
+  private _futexParts(): FutexParts {
+    return { k: this._k, view: this._view, translator: this._open.translator, views: this._host.views };
   }
 
   /**
@@ -619,7 +734,7 @@ export class Space {
    */
   notify(address: number, count: number = Number.POSITIVE_INFINITY): number {
     this._check('notify');
-    const parts = { k: this._k, view: this._view, translator: this._open.translator, views: this._host.views };
+    const parts = this._futexParts();
     return this._call('notify', () => futexNotify(parts, address, count));
   }
 
@@ -645,6 +760,7 @@ export class Space {
     if (holders.size === 1 && this._view.sectionDepth > 0) {
       throw new VmError('EDEADLK', 'close', 'the space is closed inside its own run()');
     }
+    endAsyncWaits(this._k.cpu, this); // before the thread may leave the machine: its slot is another one's then
     if (holders.size === 1) this._host.spaceClosed(this._open);
     holders.delete(this);
     this._closed = true;
@@ -652,6 +768,7 @@ export class Space {
 
   /** @internal This thread has left the machine, and its spaces with it. */
   machineClosed(): void {
+    endAsyncWaits(this._k.cpu, this);
     this._closed = true;
   }
 
@@ -726,6 +843,8 @@ export class Space {
     this._k.rcu.endStale();
   }
 }
+
+makeDisposable(Space.prototype);
 
 /** Requires: outside of the section, since `then` may be the caller's code. */
 function refusePromise(result: unknown): void {

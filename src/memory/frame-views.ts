@@ -12,6 +12,7 @@ export class FrameViews {
   i32!: Int32Array;
   f32!: Float32Array;
   f64!: Float64Array;
+  i64!: BigInt64Array;
   view!: DataView;
   private readonly _bytes: number;
   private readonly _current: (() => MemoryBuffer) | undefined;
@@ -44,6 +45,7 @@ export class FrameViews {
     this.i32 = new Int32Array(buffer as ArrayBuffer, 0, bytes / 4);
     this.f32 = new Float32Array(buffer as ArrayBuffer, 0, bytes / 4);
     this.f64 = new Float64Array(buffer as ArrayBuffer, 0, bytes / 8);
+    this.i64 = new BigInt64Array(buffer as ArrayBuffer, 0, bytes / 8);
     this.view = new DataView(buffer as ArrayBuffer, 0, bytes);
   }
 }

@@ -71,12 +71,17 @@ describe('a cpu’s slot', () => {
     expect(control.C_HELD + control.HELD_SLOTS).toBeLessThanOrEqual(control.C_RW_HOLD);
     expect(control.C_RETIRE_OPEN + control.RETIRE_KINDS).toBeLessThanOrEqual(control.C_RETIRE_WAIT);
     expect(control.C_RETIRE_WAIT + control.RETIRE_KINDS).toBeLessThanOrEqual(control.C_FUTEX);
-    expect(control.C_PAGE_LOCKS + control.PAGE_LOCK_SLOTS).toBeLessThanOrEqual(control.C_COUNTERS);
+    expect(control.C_PAGE_LOCKS + control.PAGE_LOCK_SLOTS).toBeLessThanOrEqual(control.C_FUTEX_ASYNC);
+    expect(control.C_FUTEX_ASYNC + control.FUTEX_ASYNC_ENTRIES * control.FUTEX_ENTRY_WORDS).toBeLessThanOrEqual(
+      control.C_COUNTERS,
+    );
     expect(control.C_COUNTERS + 2 * control.COUNTER_SLOTS).toBeLessThanOrEqual(control.C_STACK);
     expect(control.C_STACK + control.STACK_CHARS).toBeLessThan(control.CPU_WORDS + 1);
     expect(control.C_COUNTERS % 2).toBe(0);
     expect(control.C_INTENT % 2).toBe(0);
     expect(control.C_FUTEX % 2).toBe(0);
+    expect(control.C_FUTEX + control.FUTEX_ENTRY_WORDS).toBeLessThanOrEqual(control.C_FUTEX_ASYNC_USED);
+    expect([control.C_FUTEX_ASYNC % 2, control.FUTEX_ENTRY_WORDS % 2]).toEqual([0, 0]);
   });
 
   test('can lock a whole read-ahead window, and count everything', () => {

@@ -28,7 +28,7 @@ import {
   H_DEATHS,
 } from '../sync/control.layout.ts';
 import { attachingBy, detachCpu } from '../sync/cpu.ts';
-import { futexReap } from '../sync/futex.ts';
+import { futexReap, futexReapAsync } from '../sync/futex.ts';
 import { checkGaveUp, forgetGivingUp, HINT_OF_DEATH, releasingHeld } from '../sync/spinlock.ts';
 import { COUNTER } from '../trace/counters.ts';
 import { cpuInTheWay } from './blocked.ts';
@@ -283,6 +283,7 @@ function finish(k: Kernel, left: readonly number[]): readonly number[] {
   forEachMm(k, (mm) => bumpGeneration(k.cpu, mm, 0 as never, VPN_LIMIT as never));
   for (const tag of tags) takeRecords(k, tag);
   const buried = left.filter((each) => isDead(k, each));
+  for (const each of buried) futexReapAsync(words, each);
   for (const each of buried) dropReferences(k, each);
   checkGaveUp(k.cpu); // to let go of a lock may have been given up silently
   for (const each of left) if (buried.includes(each)) bury(k, each);

@@ -142,6 +142,43 @@ export function exchange(words: Int32Array, index: number, value: number): numbe
   observer?.access('exchange', words, index, value, 0);
   return host.exchange(words, index, value);
 }
+export function and(words: Int32Array, index: number, bits: number): number {
+  observer?.access('and', words, index, bits, 0);
+  return host.and(words, index, bits);
+}
+export function or(words: Int32Array, index: number, bits: number): number {
+  observer?.access('or', words, index, bits, 0);
+  return host.or(words, index, bits);
+}
+export function xor(words: Int32Array, index: number, bits: number): number {
+  observer?.access('xor', words, index, bits, 0);
+  return host.xor(words, index, bits);
+}
+
+/** An expected 64-bit value as the observer is told of it: it compares with the element, which is a signed bigint. */
+function element64(value: bigint): number {
+  return BigInt.asIntN(64, value) as unknown as number;
+}
+export function load64(words: BigInt64Array, index: number): bigint {
+  observer?.access('load', words, index, 0, 0);
+  return host.load(words, index);
+}
+export function store64(words: BigInt64Array, index: number, value: bigint): void {
+  observer?.access('store', words, index, Number(value), 0);
+  host.store(words, index, value);
+}
+export function cas64(words: BigInt64Array, index: number, expected: bigint, value: bigint): bigint {
+  observer?.access('cas', words, index, Number(value), element64(expected));
+  return host.compareExchange(words, index, expected, value);
+}
+export function add64(words: BigInt64Array, index: number, delta: bigint): bigint {
+  observer?.access('add', words, index, Number(delta), 0);
+  return host.add(words, index, delta);
+}
+export function exchange64(words: BigInt64Array, index: number, value: bigint): bigint {
+  observer?.access('exchange', words, index, Number(value), 0);
+  return host.exchange(words, index, value);
+}
 export function wait(
   words: Int32Array,
   index: number,
@@ -154,6 +191,10 @@ export function wait(
 export function notify(words: Int32Array, index: number, count: number): number {
   observer?.access('notify', words, index, count, 0);
   return observer?.notify?.(words, index, count) ?? host.notify(words, index, count);
+}
+/** In a checked thread undefined: it is one synchronous call. */
+export function waitAsync(words: Int32Array, index: number, expected: number): Promise<unknown> | undefined {
+  return observer === undefined ? native.waitAsync(words, index, expected) : undefined;
 }
 export function pause(): void {
   observer?.access('pause', undefined, 0, 0, 0);

@@ -59,6 +59,33 @@ export function add(words: Int32Array, index: number, delta: number): number {
 export function exchange(words: Int32Array, index: number, value: number): number {
   return Atomics.exchange(words, index, value);
 }
+/** These three return the value before. */
+export function and(words: Int32Array, index: number, bits: number): number {
+  return Atomics.and(words, index, bits);
+}
+export function or(words: Int32Array, index: number, bits: number): number {
+  return Atomics.or(words, index, bits);
+}
+export function xor(words: Int32Array, index: number, bits: number): number {
+  return Atomics.xor(words, index, bits);
+}
+
+/* The same on 64-bit words of frame data. */
+export function load64(words: BigInt64Array, index: number): bigint {
+  return Atomics.load(words, index);
+}
+export function store64(words: BigInt64Array, index: number, value: bigint): void {
+  Atomics.store(words, index, value);
+}
+export function cas64(words: BigInt64Array, index: number, expected: bigint, value: bigint): bigint {
+  return Atomics.compareExchange(words, index, expected, value);
+}
+export function add64(words: BigInt64Array, index: number, delta: bigint): bigint {
+  return Atomics.add(words, index, delta);
+}
+export function exchange64(words: BigInt64Array, index: number, value: bigint): bigint {
+  return Atomics.exchange(words, index, value);
+}
 
 /** Sleeps while the word holds `expected`. `timeout` in milliseconds. The caller has made sure that the thread may block. */
 export function wait(
@@ -71,6 +98,17 @@ export function wait(
 }
 export function notify(words: Int32Array, index: number, count: number): number {
   return Atomics.notify(words, index, count);
+}
+
+type WaitAsync = (words: Int32Array, index: number, expected: number) => { readonly value: unknown };
+const hostWaitAsync = (Atomics as unknown as { waitAsync?: WaitAsync }).waitAsync;
+/**
+ * Resolves when the word is notified, or is not `expected` already. Undefined where the host cannot say so: it has no
+ * Atomics.waitAsync, or the memory is not shared.
+ */
+export function waitAsync(words: Int32Array, index: number, expected: number): Promise<unknown> | undefined {
+  if (hostWaitAsync === undefined || words.buffer instanceof ArrayBuffer) return undefined;
+  return Promise.resolve(hostWaitAsync(words, index, expected).value);
 }
 
 const hostPause: (() => void) | undefined = (Atomics as unknown as { pause?: () => void }).pause;

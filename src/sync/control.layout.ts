@@ -124,12 +124,18 @@ export const C_RETIRE_LATE = 117;
 export const RETIRE_KINDS = 8;
 /* futex waiter (see sync/futex.ts). */
 export const C_FUTEX = 128;
+/** Entries of C_FUTEX_ASYNC that this cpu has ever used: a notifier looks at these. */
+export const C_FUTEX_ASYNC_USED = 134;
 /* The reference of a fault that sleeps: what a dead cpu must give back. */
 export const C_REF_VMA = 144;
 /** Bit per space that this cpu uses; under the lock over the list of spaces. Two words. */
 export const C_SPACES = 148;
 export const C_PAGE_LOCKS = 160;
 export const PAGE_LOCK_SLOTS = 48;
+/** Waiters of `waitAsync` (see sync/futex.ts). */
+export const C_FUTEX_ASYNC = 208;
+export const FUTEX_ENTRY_WORDS = 6;
+export const FUTEX_ASYNC_ENTRIES = 8;
 /** Counters: Float64, one writer each. */
 export const C_COUNTERS = 256;
 export const COUNTER_SLOTS = 192;

@@ -39,6 +39,7 @@ import {
   CPU_WORDS,
   CPUS_USED,
   cpuSlot,
+  FUTEX_ASYNC_ENTRIES,
   H_IO_MS,
   H_POISON,
   H_SHARED,
@@ -49,6 +50,16 @@ import {
 
 const POLLED = 'a poll: a thread may notice the poison a few calls later';
 const STATISTIC = 'a statistic: one writer, and a reader may see it late';
+
+/** What the cpu knows of one of its `waitAsync`s (access/async-wait.ts). */
+export interface AsyncWaiter {
+  /** False before it does, and after its end. */
+  readonly sleeps: boolean;
+  /** Leaves its queue and gives the entry back. */
+  end(): void;
+  /** Ends it: the handle `holder`, through which it waits, is closed. */
+  handleClosed(holder: object): void;
+}
 
 export class Cpu {
   readonly words: Int32Array;
@@ -78,6 +89,8 @@ export class Cpu {
   inFault = false;
   /** Backings' functions that are running in this thread just now. */
   callbacks = 0;
+  /** The `waitAsync`s of this thread, by the number of their entry in the slot. */
+  readonly asyncWaits: (AsyncWaiter | undefined)[] = new Array<undefined>(FUTEX_ASYNC_ENTRIES).fill(undefined);
 
   constructor(words: Int32Array, floats: Float64Array, id: number, serial: number, canBlock: boolean) {
     this.words = words;

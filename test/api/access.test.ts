@@ -8,6 +8,7 @@ import {
   PROT_NONE,
   PROT_READ,
   type Space,
+  type Synchronous,
 } from '../../src/index.ts';
 import {
   DESIGNS,
@@ -376,7 +377,7 @@ describe.each(DESIGNS)('accesses under %s', (design) => {
     withMachine({ design }, ({ space }) => {
       const at = map(space, 1) + 8;
       for (const m of [space, undefined]) {
-        const call = <T>(f: (memory: Space | Accessor) => T): T => (m === undefined ? space.run(f) : f(m));
+        const call = <T>(f: (memory: Space | Accessor) => Synchronous<T>): T => (m === undefined ? space.run(f) : f(m));
         call((x) => x.atomicStore32(at, -5));
         expect(call((x) => x.atomicLoad32(at))).toBe(-5);
         expect(call((x) => x.cas32(at, 4, 9))).toBe(-5);
@@ -386,22 +387,53 @@ describe.each(DESIGNS)('accesses under %s', (design) => {
         expect(call((x) => x.exchange32(at, 3))).toBe(-0x80000000);
         expect(call((x) => x.add32(at, -10))).toBe(3);
         expect(call((x) => x.atomicLoad32(at))).toBe(-7);
+        expect(call((x) => x.and32(at, 0xff))).toBe(-7);
+        expect(call((x) => x.or32(at, 0x100))).toBe(0xf9);
+        expect(call((x) => x.xor32(at, -1))).toBe(0x1f9);
+        expect(call((x) => x.atomicLoad32(at))).toBe(~0x1f9);
       }
     });
   });
 
-  test('atomics need the right to write, atomicLoad32 the right to read', () => {
+  test('atomics of 64 bits do what Atomics does, and keep the low 64', () => {
+    withMachine({ design }, ({ space }) => {
+      const at = map(space, 1) + PAGE - 8;
+      for (const m of [space, undefined]) {
+        const call = <T>(f: (memory: Space | Accessor) => Synchronous<T>): T => (m === undefined ? space.run(f) : f(m));
+        call((x) => x.atomicStore64(at, -5n));
+        expect(call((x) => x.atomicLoad64(at))).toBe(-5n);
+        expect(call((x) => x.loadI64(at))).toBe(-5n);
+        expect(call((x) => x.cas64(at, 4n, 9n))).toBe(-5n);
+        expect(call((x) => x.cas64(at, 2n ** 64n - 5n, 2n ** 63n - 1n))).toBe(-5n);
+        expect(call((x) => x.add64(at, 1n))).toBe(2n ** 63n - 1n);
+        expect(call((x) => x.exchange64(at, 2n ** 64n + 3n))).toBe(-(2n ** 63n));
+        expect(call((x) => x.add64(at, -10n))).toBe(3n);
+        expect([call((x) => x.atomicLoad64(at)), space.load32(at), space.load32(at + 4)]).toEqual([-7n, -7, -1]);
+        for (const off of [1, 2, 4, 7]) expectError('EINVAL', () => call((x) => x.add64(at - off, 1n)));
+        expect(call((x) => x.add32(at - 4, 0))).toBe(0); // the control: aligned to 4 bytes
+      }
+    });
+  });
+
+  test('atomics need the right to write, loads the right to read', () => {
     withMachine({ design }, ({ space }) => {
       const at = map(space, 1);
       space.store32(at, 1);
       space.mprotect(at, PAGE, PROT_READ);
-      expect(space.atomicLoad32(at)).toBe(1);
+      expect([space.atomicLoad32(at), space.atomicLoad64(at)]).toEqual([1, 1n]);
       for (const call of [
         () => space.atomicStore32(at, 2),
         () => space.cas32(at, 0, 2),
         () => space.cas32(at, 1, 2),
         () => space.add32(at, 1),
         () => space.exchange32(at, 1),
+        () => space.and32(at, 1),
+        () => space.or32(at, 1),
+        () => space.xor32(at, 1),
+        () => space.atomicStore64(at, 2n),
+        () => space.cas64(at, 0n, 2n),
+        () => space.add64(at, 0n),
+        () => space.exchange64(at, 1n),
       ]) {
         expectFault('SEGV_ACCERR', call);
       }

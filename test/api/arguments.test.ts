@@ -264,6 +264,14 @@ describe.each(DESIGNS)('bad input under %s', (design) => {
       ['cas32', (m, a) => m.cas32(a, 0, 1)],
       ['add32', (m, a) => m.add32(a, 1)],
       ['exchange32', (m, a) => m.exchange32(a, 1)],
+      ['and32', (m, a) => m.and32(a, 1)],
+      ['or32', (m, a) => m.or32(a, 1)],
+      ['xor32', (m, a) => m.xor32(a, 1)],
+      ['atomicLoad64', (m, a) => m.atomicLoad64(a)],
+      ['atomicStore64', (m, a) => m.atomicStore64(a, 1n)],
+      ['cas64', (m, a) => m.cas64(a, 0n, 1n)],
+      ['add64', (m, a) => m.add64(a, 1n)],
+      ['exchange64', (m, a) => m.exchange64(a, 1n)],
     ];
     const addresses: [string, unknown][] = [
       ...WRONG_TYPES,

@@ -133,6 +133,19 @@ describe.each(DESIGNS)('backings under %s', (design) => {
   });
 
   test.each([
+    ['null', null, /: a thrown null, load8 /],
+    ['an object', {}, /: a thrown object, load8 /],
+    ['a VmError', new VmError('EACCES', 'read', 'wrong'), /: EACCES: wrong, read, load8 /],
+  ])('a thrown %s is named in the message', (_name, thrown, message) => {
+    withMachine({ design }, ({ machine, space }) => {
+      const file = make(machine, () => {
+        throw thrown;
+      });
+      expect(expectFault('BUS_ADRERR', () => space.load8(mapAll(space, file))).message).toMatch(message);
+    });
+  });
+
+  test.each([
     ['a VmError of any code', new VmError('EINVAL', 'read', 'wrong'), 'EINVAL'],
     ['a VmError EACCES', new VmError('EACCES', 'read', 'wrong'), 'EACCES'],
     ['a BusError', new BusError('read', 0, 'wrong'), 'EFAULT'],

@@ -163,9 +163,21 @@ describe.each(DESIGNS)('factories under %s', (design) => {
     });
   });
 
+  test('one that is async is told so, and its rejection is nobody’s', async () => {
+    await withMachine({ design }, async ({ machine }) => {
+      registerBacking('created-broken', (async () => {
+        throw new Error('lost');
+      }) as unknown as () => Backing);
+      const error = refused(machine, 'EINVAL', () => machine.createFile('created-broken', {}, PAGE_SIZE));
+      expect(error.message).toContain('gave a promise: factories are synchronous');
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    });
+  });
+
   test.each<[string, unknown, string]>([
     ['an Error', new Error('the disk is on fire'), 'EIO'],
     ['undefined', undefined, 'EIO'],
+    ['null', null, 'EIO'],
     ['a string', 'no', 'EIO'],
     ['a VmError', new VmError('EACCES', 'createFile', 'not yours'), 'EACCES'],
   ])('one that throws %s fails the call with it', (_name, thrown, code) => {
@@ -175,7 +187,7 @@ describe.each(DESIGNS)('factories under %s', (design) => {
       });
       const error = refused(machine, code, () => machine.createFile('created-broken', {}, PAGE_SIZE));
       expect(error === thrown || error.cause === thrown).toBe(true);
-      if (thrown instanceof Error) expect(error.message).toContain(thrown.message);
+      expect(error.message).toContain(thrown instanceof Error ? thrown.message : String(thrown));
     });
   });
 

@@ -1,5 +1,6 @@
 /** Handles: closed, closed twice, of another machine, stale; and the rules of `run`. */
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test, vi } from 'vitest';
+import { makeDisposable } from '../../src/base/disposable.ts';
 import {
   type Accessor,
   attachMachine,
@@ -74,6 +75,14 @@ describe.each(DESIGNS)('handles under %s', (design) => {
         ['cas32', (s) => s.cas32(at, 0, 1)],
         ['add32', (s) => s.add32(at, 1)],
         ['exchange32', (s) => s.exchange32(at, 1)],
+        ['and32', (s) => s.and32(at, 1)],
+        ['or32', (s) => s.or32(at, 1)],
+        ['xor32', (s) => s.xor32(at, 1)],
+        ['atomicLoad64', (s) => s.atomicLoad64(at)],
+        ['atomicStore64', (s) => s.atomicStore64(at, 1n)],
+        ['cas64', (s) => s.cas64(at, 0n, 1n)],
+        ['add64', (s) => s.add64(at, 1n)],
+        ['exchange64', (s) => s.exchange64(at, 1n)],
         ['read', (s) => s.read(at, bytes)],
         ['write', (s) => s.write(at, bytes)],
         ['copy', (s) => s.copy(at, at, 4)],
@@ -266,6 +275,9 @@ describe.each(DESIGNS)('run under %s', (design) => {
         () => memory.storeF64(at, 1),
         () => memory.cas32(at, 1, 2),
         () => memory.atomicLoad32(at),
+        () => memory.or32(at, 2),
+        () => memory.atomicLoad64(at),
+        () => memory.atomicStore64(at, 2n),
         () => memory.load32(at + PAGE - 1),
         () => memory.store32(at + PAGE - 2, 1),
       ];
@@ -280,6 +292,7 @@ describe.each(DESIGNS)('run under %s', (design) => {
       const at = map(space, 1);
       let late: unknown;
       const call = () =>
+        // @ts-expect-error -- a caller without types
         space.run(async (m) => {
           m.store8(at, 1);
           await Promise.resolve();
@@ -294,6 +307,7 @@ describe.each(DESIGNS)('run under %s', (design) => {
       expect(late).toBeInstanceOf(VmError);
       expect(space.load8(at)).toBe(1);
       // A promise that is rejected is no unhandled rejection of ours.
+      // @ts-expect-error -- as above
       expectError('EINVAL', () => space.run(() => Promise.reject(new Error('lost'))));
       machine.drain();
     });
@@ -366,5 +380,38 @@ describe.each(DESIGNS)('run under %s', (design) => {
         expect(m.load32(at)).toBe(1);
       });
     });
+  });
+});
+
+describe('Symbol.dispose', () => {
+  test('of a file, a space and a machine is close', () => {
+    const machine = createMachine({ memory: MiB });
+    const space = machine.createSpace();
+    const file = openFileSync(machine, process.execPath);
+    for (const each of [file, space, machine]) {
+      expect(each.closed).toBe(false);
+      each[Symbol.dispose]();
+      expect(each.closed).toBe(true);
+      each[Symbol.dispose]();
+    }
+  });
+
+  test('refuses what close refuses', () => {
+    withMachine({}, ({ space }) => {
+      expectError('EDEADLK', () => space.run(() => space[Symbol.dispose]()));
+      expect(space.closed).toBe(false);
+    });
+  });
+
+  test('is missing where the host does not have it', () => {
+    const prototype = { close: () => undefined };
+    const { dispose } = Symbol;
+    const was = Object.getOwnPropertyDescriptor(Symbol, 'dispose');
+    vi.stubGlobal('Symbol', Object.defineProperty(Object.create(Symbol) as object, 'dispose', { value: undefined }));
+    makeDisposable(prototype);
+    vi.unstubAllGlobals();
+    expect([Reflect.ownKeys(prototype), was?.value]).toEqual([['close'], dispose]);
+    makeDisposable(prototype);
+    expect(Reflect.ownKeys(prototype)).toEqual(['close', dispose]);
   });
 });

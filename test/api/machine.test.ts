@@ -197,6 +197,13 @@ describe.each(DESIGNS)('machines under %s', (design) => {
     });
   });
 
+  test('a size that is refused is named as it was given', () => {
+    for (const memory of [1000, 0, 256 * KiB - 1, 5 * GiB]) {
+      expect(expectError('EINVAL', () => createMachine({ memory, design })).message).toContain(`got ${memory},`);
+    }
+    expect(expectError('EINVAL', () => createMachine({ memory: '1000' as never })).message).toContain("got '1000',");
+  });
+
   test('an Oops poisons the machine: every later call names it', () => {
     const machine = createMachine({ memory: MiB, design });
     const space = machine.createSpace();

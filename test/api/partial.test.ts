@@ -101,6 +101,13 @@ describe.each(DESIGNS)('under %s', (design) => {
         cas32: (s, a) => s.cas32(a, 0, 1),
         add32: (s, a) => s.add32(a, 1),
         exchange32: (s, a) => s.exchange32(a, 1),
+        and32: (s, a) => s.and32(a, 1),
+        or32: (s, a) => s.or32(a, 1),
+        xor32: (s, a) => s.xor32(a, 1),
+        atomicStore64: (s, a) => s.atomicStore64(a, 1n),
+        cas64: (s, a) => s.cas64(a, 0n, 1n),
+        add64: (s, a) => s.add64(a, 1n),
+        exchange64: (s, a) => s.exchange64(a, 1n),
       };
       for (const [syscall, call] of Object.entries(calls)) {
         const error = expectError('ENOMEM', () => call(space, full + 2 * PAGE));
@@ -158,7 +165,17 @@ test('errors of arguments and of closed spaces name the call too', () => {
     const closed = newSpace();
     closed.close();
     const at = map(space, 1);
-    const names = ['load8', 'load16', 'load32', 'loadU32', 'loadI64', 'loadF32', 'loadF64', 'atomicLoad32'] as const;
+    const names = [
+      'load8',
+      'load16',
+      'load32',
+      'loadU32',
+      'loadI64',
+      'loadF32',
+      'loadF64',
+      'atomicLoad32',
+      'atomicLoad64',
+    ] as const;
     for (const name of names) {
       expect(expectError('EINVAL', () => space[name]('x' as never)).syscall).toBe(name);
       expect(expectError('EBADF', () => closed[name](at)).syscall).toBe(name);
@@ -167,7 +184,14 @@ test('errors of arguments and of closed spaces name the call too', () => {
     for (const name of ['store8', 'store16', 'store32', 'storeF32', 'storeF64', 'atomicStore32'] as const) {
       expect(expectError('EINVAL', () => space[name](at, 'x' as never)).syscall).toBe(name);
     }
-    for (const name of ['add32', 'exchange32'] as const) {
+    for (const name of ['storeI64', 'atomicStore64', 'add64', 'exchange64'] as const) {
+      for (const wrong of ['x', 1]) {
+        expect(expectError('EINVAL', () => space[name](at, wrong as never)).syscall).toBe(name);
+      }
+    }
+    expect(expectError('EINVAL', () => space.cas64(at, 0 as never, 1n)).syscall).toBe('cas64');
+    expect(expectError('EINVAL', () => space.cas64(at, 0n, 1 as never)).syscall).toBe('cas64');
+    for (const name of ['add32', 'exchange32', 'and32', 'or32', 'xor32'] as const) {
       expect(expectError('EINVAL', () => space[name](at, 'x' as never)).syscall).toBe(name);
       expect(expectError('EBADF', () => closed[name](at, 1)).syscall).toBe(name);
     }

@@ -125,6 +125,9 @@ const STORES: readonly ((m: Accessor | Space, at: number) => void)[] = [
   (m, at) => m.add32(at, 5),
   (m, at) => m.exchange32(at, 9),
   (m, at) => m.cas32(at, 9, 10),
+  (m, at) => m.and32(at, 6),
+  (m, at) => m.or32(at, 0x30),
+  (m, at) => m.xor32(at, -1),
 ];
 
 describe.each(DESIGNS)('memory that wasm grows, not shared, under %s', (design) => {

@@ -20,6 +20,9 @@ describe('vmspace check', () => {
     const table = await runCli(['check', 'munmap-fault']);
     expect(table.code).toBe(0);
     expect(table.stdout).toMatch(/munmap-fault *│ exhausted *│ *<= \d+/);
+    expect(table.stdout).toMatch(
+      /munmap-fault: passed\. Every interleaving with at most \d+ preemptions? was explored/,
+    );
     const { code, stdout } = await runCli(['check', 'munmap-fault', 'litmus-spinlock', '--preemptions', '1', '--json']);
     expect(code).toBe(0);
     const results = JSON.parse(stdout) as {

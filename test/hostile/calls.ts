@@ -43,6 +43,7 @@ const page: Param = { name: 'address', kind: 'number', good: (w) => w.at };
 const length: Param = { name: 'length', kind: 'number', good: () => PAGE };
 const bytes: Param = { name: 'bytes', kind: 'object', good: () => new Uint8Array(300) };
 const value: Param = { name: 'value', kind: 'number', good: () => 7 };
+const big: Param = { name: 'value', kind: 'bigint', good: () => -7n };
 const machine: Param = { name: 'machine', kind: 'object', good: (w) => w.machine };
 
 const number = (name: string, good: number, optional = false): Param => ({
@@ -75,13 +76,21 @@ const LOADS: Record<string, readonly Param[]> = {
   store8: [address, value],
   store16: [address, value],
   store32: [address, value],
-  storeI64: [address, { name: 'value', kind: 'bigint', good: () => -7n }],
+  storeI64: [address, big],
   storeF32: [address, value],
   storeF64: [address, value],
   atomicStore32: [address, value],
   cas32: [address, number('expected', 1), value],
   add32: [address, value],
   exchange32: [address, value],
+  and32: [address, value],
+  or32: [address, value],
+  xor32: [address, value],
+  atomicLoad64: [address],
+  atomicStore64: [address, big],
+  cas64: [address, { ...big, name: 'expected' }, big],
+  add64: [address, big],
+  exchange64: [address, big],
 };
 
 const mmap = (w: World): object => ({ length: PAGE, prot: RW, flags: PRIVATE, addr: 0, offset: 0, file: undefined, w });
@@ -117,7 +126,14 @@ export const CALLS: readonly Call[] = [
     dump: [],
     validate: [],
   }),
-  ...on('space', { populate: [address, length] }, { async: true }),
+  ...on(
+    'space',
+    {
+      populate: [address, length],
+      waitAsync: [address, number('expected', 1), number('timeout', 1, true)],
+    },
+    { async: true },
+  ),
   ...on('space', { close: [] }, { ends: true }),
   ...on('space', { closed: [] }, { getter: true }),
   ...on('accessor', LOADS),

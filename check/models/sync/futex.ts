@@ -1,8 +1,10 @@
 /** wait and notify: who is woken, who is counted, and what a waiter compares with when its page is replaced or its neighbour dies. */
+import { futexEnter } from '../../../src/access/virtual-futex.ts';
 import { MAP_FIXED_NOREPLACE, MAP_PRIVATE, MAP_SHARED, PROT_READ, type Space } from '../../../src/index.ts';
 import { MM_SERIAL } from '../../../src/paging/mm.layout.ts';
+import { load, wait } from '../../../src/sync/atomics.checked.ts';
 import { C_FUTEX, CPUS_USED, cpuSlot } from '../../../src/sync/control.layout.ts';
-import { bucketOf } from '../../../src/sync/futex.ts';
+import { asyncEntry, bucketOf, leaveQueue } from '../../../src/sync/futex.ts';
 import type { Model, ThreadContext } from '../../model.ts';
 import { type Bereaved, bereaved, type Mortal, mortal, mortalWorld } from '../death/mortal.ts';
 import {
@@ -362,6 +364,59 @@ const deathOfNotifier = machineModel<Mortal>({
   },
 });
 
+/**
+ * `waitAsync` as far as it is in shared memory, in one synchronous call: a wait on the entry's word stands in for the host's
+ * Atomics.waitAsync, which compares and queues in one step as it does.
+ */
+const waitAsHost = ({ machine, space }: Hands, limit: number): string => {
+  const { cpu } = machine.kernel;
+  const open = space as unknown as { _futexParts(): Parameters<typeof futexEnter>[0] };
+  if (!futexEnter(open._futexParts(), 0, BASE, 0)) return 'not-equal';
+  const at = asyncEntry(cpu.id, 0);
+  const bucket = load(cpu.words, at);
+  if (bucket === 0) return 'ok';
+  if (limit > 0 && wait(cpu.words, at, bucket, limit) !== 'timed-out') return 'ok';
+  return leaveQueue(cpu, at);
+};
+const asyncWaiter = (limit = Number.POSITIVE_INFINITY) => ({
+  name: 'waiter',
+  prepare: hands,
+  run: (all: Hands) => waitAsHost(all, limit),
+});
+
+const futexAsync = machineModel<World>({
+  ...futex,
+  name: 'futex-async',
+  title: 'waitAsync on a word of a space against a store and a notify',
+  invariant: 'a wake-up between the comparison and the host’s wait is not lost',
+  threads: [asyncWaiter(), futex.threads[1] as (typeof futex.threads)[number]],
+});
+
+const asyncTime = machineModel<World>({
+  ...time,
+  name: 'futex-async-time',
+  title: 'a waitAsync with a time limit against a notify, twice over',
+  threads: [asyncWaiter(5), time.threads[1] as (typeof time.threads)[number]],
+});
+
+const asyncTwo = machineModel<World>({
+  ...twoWaiters,
+  name: 'futex-async-two',
+  title: 'a wait and a waitAsync on one word; a store, a notify of one, then a notify of all',
+  threads: [asyncWaiter(), waiter('sleeper'), waker(1, ALL)],
+});
+
+const asyncDeath = machineModel<Mortal>({
+  ...death,
+  name: 'futex-async-death',
+  title: 'a thread dies anywhere in a waitAsync; it is reaped, then one of those who wait is notified',
+  threads: [
+    { name: 'victim', mortal: true, prepare: mortal, run: (all: Hands) => waitAsHost(all, 0) },
+    waiter('living'),
+    reaper,
+  ],
+});
+
 export const futexModels = [
   futex,
   twoWaiters,
@@ -377,4 +432,8 @@ export const futexModels = [
   privateFile,
   death,
   deathOfNotifier,
+  futexAsync,
+  asyncTime,
+  asyncTwo,
+  asyncDeath,
 ] as unknown as readonly Model<unknown>[];

@@ -200,5 +200,12 @@ const NEAREST: Readonly<Record<string, ErrnoCode>> = {
 function asVmError(error: unknown, path: string): VmError {
   const code = String((error as { code?: unknown }).code);
   const known = CODES.has(code) ? (code as ErrnoCode) : (NEAREST[code] ?? 'EIO');
-  return new VmError(known, 'openFile', `'${path}': ${(error as Error).message}`);
+  return new VmError(known, 'openFile', `'${path}': ${detailOf(error as Error, code)}`);
+}
+
+/** The host's message without what ours says itself: its code before it, its call and the path behind it. */
+function detailOf({ message }: Error, code: string): string {
+  if (code === 'ERR_INVALID_ARG_VALUE') return 'a path has no null bytes';
+  const text = message.startsWith(`${code}: `) ? message.slice(code.length + 2) : message;
+  return text.replace(/, \w+ '.*'$/s, '').replace(/, f?stat$/, '');
 }

@@ -12,6 +12,7 @@ import { T_LOCK } from '../../../src/paging/table.layout.ts';
 import {
   ARENA_LOCK,
   C_FUTEX,
+  C_FUTEX_ASYNC,
   C_INTENT,
   C_PAGE_LOCKS,
   C_RETIRE_FREEING,
@@ -27,7 +28,9 @@ import {
   cpuSlot,
   FRAME_BUMP,
   FRAME_LOCK,
+  FUTEX_ASYNC_ENTRIES,
   FUTEX_BUCKETS,
+  FUTEX_ENTRY_WORDS,
   FUTEX_LINES,
   H_POISON,
   HASH_LOCK_LINES,
@@ -120,6 +123,10 @@ const BUSY: readonly (readonly [number, string])[] = [
   [C_INTENT, 'has a layout operation under way'],
   [C_RETIRE_FREEING, 'is freeing'],
   [C_FUTEX, 'waits for a notify'],
+  ...Array.from(
+    { length: FUTEX_ASYNC_ENTRIES },
+    (_, i) => [C_FUTEX_ASYNC + i * FUTEX_ENTRY_WORDS, 'waits for a notify in waitAsync'] as const,
+  ),
 ];
 
 /** Whether a thread has the cpu, or somebody is still to finish its work. */

@@ -56,6 +56,7 @@ const MORE: readonly Subject[] = [
       theirs.atomicStore32(at(4), 5);
       theirs.cas32(at(5), 0, 5);
       theirs.exchange32(at(5), 5);
+      theirs.add64(at(6), 5n);
     },
     legal,
   },
