@@ -386,7 +386,7 @@ export const spaceMutants: readonly Mutant[] = [
       {
         file: UNMAP,
         find: '  detach(k, removal.inside, DETACHED_UNMAPPED);\n',
-        replace: '  bumpGeneration(k.cpu, mm, start, end);\n  detach(k, inside, DETACHED_UNMAPPED);\n',
+        replace: '  bumpGeneration(k.cpu, mm, start, end);\n  detach(k, removal.inside, DETACHED_UNMAPPED);\n',
       },
       {
         file: UNMAP,
@@ -601,14 +601,14 @@ export const spaceMutants: readonly Mutant[] = [
     edits: [
       {
         file: UNMAP,
-        find: '  detach(k, removal.inside, DETACHED_UNMAPPED);\n',
-        replace:
-          '  detach(k, removal.inside, DETACHED_UNMAPPED);\n  commitPrepared(k, mm, removal);\n  clearIntent(k.cpu);\n  writeUnlock(k.cpu, mm + MM_MMAP_LOCK);\n',
+        find: '  commitPrepared(k, mm, removal);\n  clearIntent(k.cpu);\n',
+        replace: '  writeLock(k.cpu, mm + MM_MMAP_LOCK);\n',
       },
       {
         file: UNMAP,
-        find: '  commitPrepared(k, mm, removal);\n  clearIntent(k.cpu);\n',
-        replace: '  writeLock(k.cpu, mm + MM_MMAP_LOCK);\n',
+        find: '  detach(k, removal.inside, DETACHED_UNMAPPED);\n',
+        replace:
+          '  detach(k, removal.inside, DETACHED_UNMAPPED);\n  commitPrepared(k, mm, removal);\n  clearIntent(k.cpu);\n  writeUnlock(k.cpu, mm + MM_MMAP_LOCK);\n',
       },
     ],
     fails: /is lost|not among those|a PTE|no end/,
