@@ -3,6 +3,7 @@ export type { Accessor } from './access/accessor.ts';
 export type { Backing, BackingFactory } from './backing/backing.ts';
 export { registerBacking } from './backing/backing.ts';
 export * from './base/constants.ts';
+export type { Closable } from './base/disposable.ts';
 export type { ErrnoCode } from './base/errors.ts';
 export { BusError, Oops, SegmentationFault, VmError, WouldBlock } from './base/errors.ts';
 export { PAGE_SIZE } from './base/limits.ts';
@@ -21,5 +22,5 @@ export type {
 } from './machine/machine.ts';
 export { attachMachine, attachSpace, createMachine, machineOf } from './machine/machine.ts';
 export type { FileHandle, MappedFile } from './machine/mapped-file.ts';
-export type { Mapping, MmapOptions, Space, SpaceCounters, Synchronous } from './machine/space.ts';
+export type { Mapping, MmapOptions, NoPromise, Space, SpaceCounters, Synchronous } from './machine/space.ts';
 export type { CounterName, Counters, HistogramName } from './trace/counters.ts';

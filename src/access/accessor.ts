@@ -341,50 +341,50 @@ export class Accessor {
     const at = this._word(address, true, 'exchange32');
     return exchange(this._views.i32, at, value);
   }
-  /** Returns the value before. */
+  /** Keeps the bits of an aligned 32-bit word that `bits` has too, atomically. Returns what it held before. */
   and32(address: number, bits: number): number {
     if (typeof bits !== 'number') notANumber(bits, 'value', 'and32');
     const at = this._word(address, true, 'and32');
     return and(this._views.i32, at, bits);
   }
-  /** Returns the value before. */
+  /** Sets the bits of `bits` in an aligned 32-bit word, atomically. Returns what it held before. */
   or32(address: number, bits: number): number {
     if (typeof bits !== 'number') notANumber(bits, 'value', 'or32');
     const at = this._word(address, true, 'or32');
     return or(this._views.i32, at, bits);
   }
-  /** Returns the value before. */
+  /** Turns the bits of `bits` over in an aligned 32-bit word, atomically. Returns what it held before. */
   xor32(address: number, bits: number): number {
     if (typeof bits !== 'number') notANumber(bits, 'value', 'xor32');
     const at = this._word(address, true, 'xor32');
     return xor(this._views.i32, at, bits);
   }
 
-  /* The same for aligned 64-bit words, signed. A value beyond 64 bits keeps its low 64. */
-
+  /** Reads an aligned signed 64-bit word, in one order with all other atomic accesses. */
   atomicLoad64(address: number): bigint {
     const at = this._word64(address, false, 'atomicLoad64');
     return load64(this._views.i64, at);
   }
+  /** Writes an aligned signed 64-bit word, in one order with all other atomic accesses. A value beyond 64 bits keeps its low 64. */
   atomicStore64(address: number, value: bigint): void {
     if (typeof value !== 'bigint') notABigint(value, 'value', 'atomicStore64');
     const at = this._word64(address, true, 'atomicStore64');
     store64(this._views.i64, at, value);
   }
-  /** Compare and swap; returns the value found. */
+  /** Writes `value` to an aligned 64-bit word if it holds `expected`. Returns what it held. */
   cas64(address: number, expected: bigint, value: bigint): bigint {
     if (typeof expected !== 'bigint') notABigint(expected, 'expected value', 'cas64');
     if (typeof value !== 'bigint') notABigint(value, 'value', 'cas64');
     const at = this._word64(address, true, 'cas64');
     return cas64(this._views.i64, at, expected, value);
   }
-  /** Returns the value before. */
+  /** Adds `delta` to an aligned signed 64-bit word, and wraps around. Returns what it held before. */
   add64(address: number, delta: bigint): bigint {
     if (typeof delta !== 'bigint') notABigint(delta, 'value', 'add64');
     const at = this._word64(address, true, 'add64');
     return add64(this._views.i64, at, delta);
   }
-  /** Returns the value before. */
+  /** Writes `value` to an aligned 64-bit word. Returns what it held before. */
   exchange64(address: number, value: bigint): bigint {
     if (typeof value !== 'bigint') notABigint(value, 'value', 'exchange64');
     const at = this._word64(address, true, 'exchange64');

@@ -9,6 +9,7 @@ declare global {
 
 /** What `using` takes. */
 export interface Closable {
+  /** Lets go of what the object has; the class says of what. */
   close(): void;
   /** The same as `close`. Where the host has no Symbol.dispose it is missing. */
   readonly [Symbol.dispose]: () => void;

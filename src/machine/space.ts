@@ -69,7 +69,8 @@ export interface MmapOptions {
  */
 export type Synchronous<T> = T &
   (unknown extends T ? unknown : [Extract<T, PromiseLike<unknown>>] extends [never] ? unknown : NoPromise);
-type NoPromise = 'the function of run() must not be async: a section cannot outlast the call';
+/** What the compiler says of an async function. */
+export type NoPromise = 'the function of run() must not be async: a section cannot outlast the call';
 
 /** What `space.counters` returns. */
 export interface SpaceCounters {
@@ -460,6 +461,7 @@ export class Space implements Closable {
       this._leave();
     }
   }
+  /** Keeps the bits of an aligned 32-bit word that `bits` has too, atomically. Returns what it held before. */
   and32(address: number, bits: number): number {
     this._enter('and32');
     try {
@@ -468,6 +470,7 @@ export class Space implements Closable {
       this._leave();
     }
   }
+  /** Sets the bits of `bits` in an aligned 32-bit word, atomically. Returns what it held before. */
   or32(address: number, bits: number): number {
     this._enter('or32');
     try {
@@ -476,6 +479,7 @@ export class Space implements Closable {
       this._leave();
     }
   }
+  /** Turns the bits of `bits` over in an aligned 32-bit word, atomically. Returns what it held before. */
   xor32(address: number, bits: number): number {
     this._enter('xor32');
     try {
@@ -484,6 +488,7 @@ export class Space implements Closable {
       this._leave();
     }
   }
+  /** Reads an aligned signed 64-bit word, in one order with all other atomic accesses. */
   atomicLoad64(address: number): bigint {
     this._enter('atomicLoad64');
     try {
@@ -492,6 +497,7 @@ export class Space implements Closable {
       this._leave();
     }
   }
+  /** Writes an aligned signed 64-bit word, in one order with all other atomic accesses. A value beyond 64 bits keeps its low 64. */
   atomicStore64(address: number, value: bigint): void {
     this._enter('atomicStore64');
     try {
@@ -500,6 +506,7 @@ export class Space implements Closable {
       this._leave();
     }
   }
+  /** Writes `value` to an aligned 64-bit word if it holds `expected`. Returns what it held. */
   cas64(address: number, expected: bigint, value: bigint): bigint {
     this._enter('cas64');
     try {
@@ -508,6 +515,7 @@ export class Space implements Closable {
       this._leave();
     }
   }
+  /** Adds `delta` to an aligned signed 64-bit word, and wraps around. Returns what it held before. */
   add64(address: number, delta: bigint): bigint {
     this._enter('add64');
     try {
@@ -516,6 +524,7 @@ export class Space implements Closable {
       this._leave();
     }
   }
+  /** Writes `value` to an aligned 64-bit word. Returns what it held before. */
   exchange64(address: number, value: bigint): bigint {
     this._enter('exchange64');
     try {
