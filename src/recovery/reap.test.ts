@@ -81,6 +81,14 @@ describe('whoever reaps', () => {
     expect([words[mm + MM_STATE], words[state], words[queue]]).toEqual([MM_FREE, 0, 0]);
   });
 
+  test('does not take a dead thread for the one that had its slot before', () => {
+    const { kernel, words, another } = bareMachine();
+    const other = another().cpu;
+    const serial = words[other.base + C_SERIAL] as number;
+    words[other.base + C_STATE] = CPU_DEAD;
+    expect([serial - 1, serial].map((each) => reapCpu(kernel, other.id, { serial: each }))).toEqual([false, true]);
+  });
+
   test('finds the thread that died while it took a slot', () => {
     const { kernel, words, another } = bareMachine();
     const other = another().cpu;

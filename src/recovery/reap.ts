@@ -107,10 +107,15 @@ export function reapCpu(k: Kernel, id: number, how: Reaping = {}): boolean {
 /** Throws if the cpu still waits for somebody. */
 function checkFinished(k: Kernel, id: number, patience: number): void {
   if (!waitingGroups(k).some(({ cpus }) => cpus.includes(id))) return; // others have it in hand, or have been through
-  const other = cpuInTheWay(k, [id], [id]);
-  const who = other === -1 ? 'somebody' : `cpu ${other}`;
+  const who = whoIsInTheWay(k, id);
   const what = `what cpu ${id} has left cannot be finished yet: ${who} has held a lock for ${patience} ms that it needs`;
   throw new VmError('ETIMEDOUT', 'reap', `${what}; ${HINT_OF_DEATH}`);
+}
+
+/** For messages. The holder may have let go by now, or be in the way of another one of the same group. */
+function whoIsInTheWay(k: Kernel, id: number): string {
+  const other = cpuInTheWay(k, [id], [id]);
+  return other === -1 ? 'somebody' : `cpu ${other}`;
 }
 
 /** Says that the thread is dead. 'others': some other cpu is at its work, or was when it died itself. */
@@ -121,8 +126,8 @@ function claimDead(k: Kernel, id: number, serial: number | undefined): 'waits' |
     const kind = state & 0xff;
     // Dead in the middle of finishing its own call: nobody is at it.
     const tag = state >> 8 === id + 1 ? 0 : state >> 8;
-    if (kind === CPU_DEAD) return tag === 0 || tag === k.cpu.tag ? 'waits' : 'others';
     if (serial !== undefined && load(k.words, cpuSlot(id) + C_SERIAL) !== serial) return 'none';
+    if (kind === CPU_DEAD) return tag === 0 || tag === k.cpu.tag ? 'waits' : 'others';
     const between = kind === CPU_ATTACHING && serial === undefined; // two owners; above the state stands a thread
     if (between && cas(k.words, at, state, CPU_DEAD) === state) return 'waits';
     if (kind !== CPU_ATTACHED && kind !== CPU_GAVE_UP) return 'none';
@@ -158,9 +163,10 @@ export function recover(k: Kernel, patience: number): readonly number[] {
     if (load(words, cpu.base + C_STATE) === CPU_ATTACHED) continue;
     if (now() - since > patience) {
       const finisher = (load(words, cpu.base + C_STATE) >> 8) - 1;
-      const holder = finisher === -1 ? cpuInTheWay(k, [cpu.id], [cpu.id]) : -1;
       const what =
-        finisher !== -1 ? `cpu ${finisher} has been finishing it` : `cpu ${holder} has held a lock that it needs`;
+        finisher !== -1
+          ? `cpu ${finisher} has been finishing it`
+          : `${whoIsInTheWay(k, cpu.id)} has held a lock that it needs`;
       throw new VmError('ETIMEDOUT', 'recover', `${what} for ${patience} ms`);
     }
     k.rcu.waitABit();
